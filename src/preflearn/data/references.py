@@ -1,0 +1,93 @@
+"""Which table's rows refer to which: completing what is referred to but absent, pruning what nothing needs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import polars as pl
+
+from preflearn.data.schema import TABLES
+from preflearn.data.tables import PreferenceData
+
+
+class Reference(NamedTuple):
+    """A recorded column that holds keys of another table."""
+
+    table: str
+    column: str
+    target: str
+    is_list: bool
+
+
+def references(data: PreferenceData) -> Iterator[Reference]:
+    """Every recorded reference of a data set, in the order of the plan (media inside messages excepted)."""
+    for name, spec in TABLES.items():
+        recorded = set(data.columns(name))
+        for column in spec.columns:
+            if column.refers_to and column.name in recorded:
+                yield Reference(name, column.name, column.refers_to, isinstance(column.dtype, pl.List))
+
+
+def referred(data: PreferenceData, target: str, *, of: tuple[str, ...] | None = None) -> pl.LazyFrame:
+    """Distinct keys of `target` that rows of other tables (or only of the tables `of`) refer to, as column `key`."""
+    parts = []
+    for reference in references(data):
+        if reference.target != target or (of is not None and reference.table not in of):
+            continue
+        keys = data.lazy(reference.table).select(pl.col(reference.column).alias("key"))
+        if reference.is_list:
+            keys = keys.explode("key")
+        parts.append(keys.select(pl.col("key").cast(pl.String)).drop_nulls().unique())
+    if not parts:
+        return pl.LazyFrame(schema={"key": pl.String})
+    return pl.concat(parts).unique(maintain_order=True)
+
+
+def missing(data: PreferenceData, target: str) -> pl.DataFrame:
+    """Keys that are referred to but absent from `target`, as column `key`, sorted."""
+    key = TABLES[target].key
+    present = data.lazy(target).select(pl.col(key).cast(pl.String).alias("key"))
+    return referred(data, target).join(present, on="key", how="anti").sort("key").collect(engine="streaming")
+
+
+def complete(data: PreferenceData) -> PreferenceData:
+    """See `PreferenceData.completed`."""
+    for target in ("responses", "prompts", "annotators", "criteria", "media"):
+        absent = missing(data, target)
+        if not absent.height:
+            continue
+        key = TABLES[target].key
+        rows = absent.rename({"key": key})
+        if target == "responses":
+            rows = rows.with_columns(pl.col(key).alias("system"))
+        frame = data.table(target)
+        data = data.replace(**{target: pl.concat([_as_text(frame), rows], how="diagonal_relaxed")})
+    return data
+
+
+def prune(data: PreferenceData) -> PreferenceData:
+    """See `PreferenceData.pruned`."""
+    needed_responses = data.replace(responses=data.responses.clear())
+    keep = referred(needed_responses, "responses").collect()
+    responses = _as_text(data.responses)
+    while True:  # segments, sets and derivations need their sources too
+        kept = responses.join(keep, left_on="response_id", right_on="key", how="semi")
+        sources = referred(data.replace(responses=kept), "responses", of=("responses",)).collect()
+        grown = pl.concat([keep, sources]).unique(maintain_order=True)
+        if grown.height == keep.height:
+            break
+        keep = grown
+    data = data.replace(responses=kept)
+    for target in ("prompts", "annotators", "criteria"):
+        key = TABLES[target].key
+        rows = _as_text(data.table(target))
+        needed = referred(data, target).collect()
+        data = data.replace(
+            **{target: rows.join(needed, left_on=key, right_on="key", how="semi", maintain_order="left")}
+        )
+    return data
+
+
+def _as_text(frame: pl.DataFrame) -> pl.DataFrame:
+    return frame.with_columns(pl.col(pl.Categorical).cast(pl.String))
