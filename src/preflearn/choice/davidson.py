@@ -1,0 +1,112 @@
+"""Davidson's model of ties: the tie is a third alternative of strength nu times the geometric mean."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from array_api_compat import array_namespace
+
+from preflearn.choice.arrays import Array, Inputs, buffer, components_last, prepare, split
+from preflearn.choice.stable import magnitude
+from preflearn.choice.types import Derivatives, Link, Parameters
+
+
+class _Normaliser(NamedTuple):
+    """``log(e^{d/2} + e^{-d/2} + e^{eta})`` as ``top + tail``, and the two exponentials that make it.
+
+    The largest of the three terms is taken out as ``top``; ``weaker`` and ``other`` are the two remaining ones
+    relative to it: the weaker item, and whichever of (stronger item, tie) is not the top.
+    """
+
+    top: Array
+    tail: Array
+    weaker: Array
+    other: Array
+
+
+@dataclass(frozen=True)
+class Davidson(Link):
+    """Ties after Davidson: with ``D = pi_a + pi_b + nu sqrt(pi_a pi_b)``, ``P(a) = pi_a / D``,
+    ``P(tie) = nu sqrt(pi_a pi_b) / D``.
+
+    In the logit d and the shape parameter ``log_tie = eta = log nu``: the three log-probabilities are
+    ``-d/2, eta, d/2`` minus the logarithm of the sum of their exponentials; jointly concave in (d, eta).
+    Items of equal strength tie with probability ``nu / (2 + nu)``; ``eta = -inf`` is :class:`Binary`.
+
+    Source: Davidson (1970), On extending the Bradley-Terry model to accommodate ties in paired comparison
+    experiments, JASA 65, 317-328, section 2.
+    """
+
+    @property
+    def outcomes(self) -> tuple[str, ...]:
+        return ("b", "tie", "a")
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        return ("log_tie",)
+
+    def initial(self) -> tuple[float, ...]:
+        return (0.0,)
+
+    def check(self, parameters: Parameters) -> None:
+        """Raise ``ValueError`` where ``log_tie`` is NaN or ``+inf``; ``-inf`` (no ties) is allowed."""
+        (log_tie,), _ = split(parameters, self.parameters)
+        xp = array_namespace(log_tie)
+        if not bool(xp.all(log_tie < math.inf)):
+            raise ValueError(f"log_tie must be a number or -inf (no ties), got {log_tie}")
+
+    @staticmethod
+    def _normaliser(inputs: Inputs) -> _Normaliser:
+        xp, d, (eta,), _ = inputs
+        half = 0.5 * magnitude(d)
+        gap = half - eta
+        top = xp.where(gap >= 0, half, eta)
+        weaker = xp.exp(-half - top)
+        other = xp.exp(-magnitude(gap))
+        return _Normaliser(top, xp.log1p(weaker + other), weaker, other)
+
+    def log_probs(self, logit: Array, parameters: Parameters = ()) -> Array:
+        inputs = prepare(logit, parameters, self.parameters)
+        xp, d, (eta,), _ = inputs
+        top, tail, *_ = self._normaliser(inputs)
+        columns = ((-0.5 * d - top) - tail, (eta - top) - tail, (0.5 * d - top) - tail)
+        return xp.stack(columns, axis=-1)
+
+    def derivatives(self, logit: Array, parameters: Parameters = ()) -> Derivatives:
+        inputs = prepare(logit, parameters, self.parameters)
+        xp, d, (eta,), _ = inputs
+        top, tail, weaker, other = self._normaliser(inputs)
+
+        log_prob = buffer(inputs, 3)
+        half = 0.5 * d
+        log_prob[0] = (-half - top) - tail
+        log_prob[1] = (eta - top) - tail
+        log_prob[2] = (half - top) - tail
+
+        scale = 1 / (1 + weaker + other)
+        a = xp.exp(half - top) * scale
+        b = xp.exp(-half - top) * scale
+        tie = xp.exp(eta - top) * scale
+        decisive = a + b
+        half_edge = 0.5 * (a - b)
+
+        score = buffer(inputs, 3, 2)
+        half_tie = 0.5 * tie
+        score[0, 0], score[0, 1] = -(a + half_tie), -tie
+        score[1, 0], score[1, 1] = -half_edge, decisive
+        score[2, 0], score[2, 1] = b + half_tie, -tie
+
+        curvature = buffer(inputs, 2, 2)
+        # (a + b)/4 - (a - b)^2/4 written without its cancellation.
+        curvature[0, 0] = -(a * b + 0.25 * tie * decisive)
+        curvature[0, 1] = tie * half_edge
+        curvature[1, 0] = curvature[0, 1]
+        curvature[1, 1] = -tie * decisive
+        return Derivatives(
+            components_last(xp, log_prob, 1),
+            components_last(xp, score, 2),
+            # An exponential family: the curvature does not depend on the outcome.
+            components_last(xp, xp.broadcast_to(curvature, (3, *curvature.shape)), 3),
+        )

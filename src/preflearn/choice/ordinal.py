@@ -1,0 +1,196 @@
+"""Graded preferences: the cumulative-logit model with symmetric thresholds, of which Rao-Kupper is the smallest."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from array_api_compat import array_namespace
+
+from preflearn.choice.arrays import Array, Namespace, buffer, components_last, prepare, split
+from preflearn.choice.stable import log1mexp, logistic, softplus
+from preflearn.choice.types import Derivatives, Link, Parameters
+
+
+class _Cut(NamedTuple):
+    """One boundary between neighbouring outcomes: ``sign * parameters[step]``, or 0 where step is None."""
+
+    sign: int
+    step: int | None
+
+
+@dataclass(frozen=True)
+class Ordinal(Link):
+    """Graded answers ("a much better" ... "tie" ... "b much better") as a cumulative-logit model.
+
+    The outcome lies above boundary c with probability ``sigma(d - c)``. The boundaries are symmetric, because
+    exchanging a and b must mirror the answer: with ties ``-/+ tie, -/+ step_1, ...``; without ties the innermost
+    boundary is 0 and only the steps are free. Parameters are the boundaries themselves, on the scale of the logit:
+    ``0 < tie < step_1 < ... < step_{levels-1}``. The log-likelihood is jointly concave in (d, parameters).
+
+    Between boundaries l < u, with no subtraction of probabilities (the last factor does not depend on d):
+    ``sigma(d - l) - sigma(d - u) = sigma(d - l) sigma(u - d) (1 - e^-(u - l))``.
+
+    Sources: Agresti (1992), Analysis of ordinal paired comparison data, Applied Statistics 41, 287-297 (symmetric
+    cumulative logit); Rao and Kupper (1967), see :func:`RaoKupper`; concavity: Pratt (1981), Concavity of the log
+    likelihood, JASA 76, 103-106.
+
+    Attributes:
+        levels: grades of preference on each side, at least 1.
+        ties: whether there is a middle outcome.
+    """
+
+    levels: int
+    ties: bool = True
+
+    def __post_init__(self) -> None:
+        if self.levels < 1:
+            raise ValueError(f"levels must be at least 1 (grades of preference on each side), got {self.levels}")
+
+    @property
+    def outcomes(self) -> tuple[str, ...]:
+        if self.levels == 1:
+            return ("b", "tie", "a") if self.ties else ("b", "a")
+        grades = range(1, self.levels + 1)
+        middle = ("tie",) if self.ties else ()
+        return (*(f"b{g}" for g in reversed(grades)), *middle, *(f"a{g}" for g in grades))
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        return (("tie",) if self.ties else ()) + tuple(f"step_{j}" for j in range(1, self.levels))
+
+    def initial(self) -> tuple[float, ...]:
+        first = 0.5 if self.ties else 1.0
+        return tuple(first + j for j in range(len(self.parameters)))
+
+    def check(self, parameters: Parameters) -> None:
+        """Raise ``ValueError`` unless the thresholds are positive and strictly increasing."""
+        columns, _ = split(parameters, self.parameters)
+        for j, upper in enumerate(columns):
+            xp = array_namespace(upper)
+            gap = upper if j == 0 else upper - columns[j - 1]
+            if not bool(xp.all((gap > 0) & xp.isfinite(upper))):
+                raise ValueError(
+                    f"thresholds must be finite, positive and strictly increasing in the order "
+                    f"{', '.join(self.parameters)}; {self.parameters[j]} is not: {upper}"
+                )
+
+    def constrain(self, free: Array) -> Array:
+        """Increasing positive thresholds from any numbers: the cumulative sum of their softplus."""
+        if not self.parameters:
+            return free
+        return array_namespace(free).cumulative_sum(softplus(free), axis=-1)
+
+    def unconstrain(self, parameters: Array) -> Array:
+        """The inverse of :meth:`constrain`."""
+        columns, _ = split(parameters, self.parameters)
+        if not columns:
+            return parameters
+        gaps = [columns[0], *(columns[j] - columns[j - 1] for j in range(1, len(columns)))]
+        # log(e^w - 1), the inverse of softplus, without e^w.
+        return array_namespace(parameters).stack([gap + log1mexp(gap) for gap in gaps], axis=-1)
+
+    def _cuts(self) -> tuple[_Cut, ...]:
+        """The K - 1 boundaries from lowest to highest."""
+        indices = range(len(self.parameters))
+        middle = () if self.ties else (_Cut(0, None),)
+        return (*(_Cut(-1, j) for j in reversed(indices)), *middle, *(_Cut(1, j) for j in indices))
+
+    @staticmethod
+    def _place(cut: _Cut, columns: tuple[Array, ...], like: Array) -> Array:
+        if cut.step is None:
+            return array_namespace(like).zeros_like(like)
+        return columns[cut.step] if cut.sign > 0 else -columns[cut.step]
+
+    def _inside(self, xp: Namespace, columns: tuple[Array, ...], like: Array) -> Array:
+        """Whether the thresholds are ordered; equal ones are the limit in which an outcome never happens."""
+        inside = xp.ones_like(like, dtype=xp.bool)
+        lower = 0.0
+        for upper in columns:
+            inside = inside & (upper >= lower)
+            lower = upper
+        return inside
+
+    def log_probs(self, logit: Array, parameters: Parameters = ()) -> Array:
+        xp, d, columns, shape = prepare(logit, parameters, self.parameters)
+        places = [self._place(cut, columns, d) for cut in self._cuts()]
+        sides = [logistic(d - place) for place in places]
+        outcomes = len(places) + 1
+        rows = []
+        for k in range(outcomes):
+            above = sides[k - 1].log_upper if k > 0 else None
+            below = sides[k].log_lower if k < outcomes - 1 else None
+            if above is not None and below is not None:
+                rows.append(above + below + log1mexp(places[k] - places[k - 1]))
+            else:
+                rows.append(above if above is not None else below)
+        result = xp.stack([xp.broadcast_to(row, shape) for row in rows], axis=-1)
+        inside = xp.broadcast_to(self._inside(xp, columns, d)[..., None], result.shape)
+        return xp.where(inside, result, xp.full_like(result, -xp.inf))
+
+    def derivatives(self, logit: Array, parameters: Parameters = ()) -> Derivatives:
+        """As in :class:`Link`. Outside the domain every log-probability is ``-inf``, and a gap that is not positive
+        contributes nothing to score and curvature: use :meth:`check` first.
+        """
+        inputs = prepare(logit, parameters, self.parameters)
+        xp, d, columns, _ = inputs
+        cuts = self._cuts()
+        outcomes, size = len(cuts) + 1, len(columns) + 1
+        places = [self._place(cut, columns, d) for cut in cuts]
+        log_prob = buffer(inputs, outcomes)
+        score = buffer(inputs, outcomes, size)
+        curvature = buffer(inputs, outcomes, size, size)
+
+        for c, cut in enumerate(cuts):
+            at = logistic(d - places[c])
+            # The boundary bounds outcome c from above and outcome c + 1 from below.
+            for k, log_side, slope in ((c, at.log_lower, -at.upper), (c + 1, at.log_upper, at.lower)):
+                log_prob[k] += log_side
+                score[k, 0] += slope
+                curvature[k, 0, 0] -= at.density
+                if cut.step is not None:
+                    p = 1 + cut.step
+                    score[k, p] -= cut.sign * slope
+                    curvature[k, 0, p] += cut.sign * at.density
+                    curvature[k, p, p] -= at.density
+
+        for k in range(1, outcomes - 1):
+            gap = places[k] - places[k - 1]
+            open_gap = gap > 0
+            safe = xp.where(open_gap, gap, xp.ones_like(gap))
+            zero = xp.zeros_like(gap)
+            rate = xp.where(open_gap, xp.exp(-safe) / -xp.expm1(-safe), zero)
+            bend = -rate * (1 + rate)
+            log_prob[k] += log1mexp(gap)
+            ends: dict[int, int] = {}
+            for cut, side in ((cuts[k], 1), (cuts[k - 1], -1)):
+                if cut.step is not None:
+                    ends[1 + cut.step] = ends.get(1 + cut.step, 0) + side * cut.sign
+            for p, weight in ends.items():
+                score[k, p] += weight * rate
+                for q, other in ends.items():
+                    if q >= p:
+                        curvature[k, p, q] += weight * other * bend
+
+        for p in range(size):
+            for q in range(p + 1, size):
+                curvature[:, q, p] = curvature[:, p, q]
+        inside = self._inside(xp, columns, d)
+        log_prob = xp.where(inside, log_prob, xp.full_like(log_prob, -xp.inf))
+        return Derivatives(
+            components_last(xp, log_prob, 1),
+            components_last(xp, score, 2),
+            components_last(xp, curvature, 3),
+        )
+
+
+def RaoKupper() -> Ordinal:
+    """Ties after Rao and Kupper: the difference must exceed a threshold ``tie = delta = log kappa`` to be noticed.
+
+    ``P(a) = pi_a / (pi_a + kappa pi_b) = sigma(d - delta)`` and
+    ``P(tie) = (kappa^2 - 1) pi_a pi_b / ((pi_a + kappa pi_b)(kappa pi_a + pi_b))``, kappa > 1.
+
+    Source: Rao and Kupper (1967), Ties in paired-comparison experiments: a generalization of the Bradley-Terry
+    model, JASA 62, 194-204 (their theta is kappa).
+    """
+    return Ordinal(levels=1, ties=True)
