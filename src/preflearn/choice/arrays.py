@@ -96,17 +96,6 @@ def split(
     return tuple(p[..., j] for j in range(len(names))), tuple(p.shape[:-1]) if names else ()
 
 
-def buffer(inputs: Inputs, *leading: int) -> Array:
-    """Zeros of shape ``[*leading, *batch]``: components first, so that each component is written contiguously."""
-    d = inputs.logit
-    return inputs.xp.zeros((*leading, *inputs.shape), dtype=d.dtype, device=device(d))
-
-
-def components_last(xp: Namespace, array: Array, count: int) -> Array:
-    """A view of ``array`` with its first ``count`` axes moved to the end, in order."""
-    return xp.moveaxis(array, tuple(range(count)), tuple(range(-count, 0)))
-
-
 def uniform(generator: Any, shape: tuple[int, ...], like: Array) -> Array:
     """Uniform numbers in [0, 1) like ``like`` from a ``numpy.random.Generator`` or a ``torch.Generator``.
 

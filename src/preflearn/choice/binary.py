@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from preflearn.choice.arrays import Array, buffer, components_last, prepare
+from preflearn.choice.arrays import Array, Inputs, prepare
+from preflearn.choice.blocks import ClosedForm
 from preflearn.choice.stable import logistic
-from preflearn.choice.types import Derivatives, Link, Parameters
+from preflearn.choice.types import Parameters
 
 
 @dataclass(frozen=True)
-class Binary(Link):
+class Binary(ClosedForm):
     """Bradley-Terry: ``P(a) = pi_a / (pi_a + pi_b) = sigma(d)``, d the log-strength difference.
 
     A soft label ``P(a) = y`` is the target ``(1 - y, y)``: its log-likelihood is the (negative) cross-entropy.
@@ -18,6 +19,8 @@ class Binary(Link):
 
     Source: Bradley and Terry (1952), Rank analysis of incomplete block designs I, Biometrika 39, 324-345.
     """
+
+    _shared_curvature = True
 
     @property
     def outcomes(self) -> tuple[str, ...]:
@@ -35,19 +38,8 @@ class Binary(Link):
         at = logistic(d)
         return xp.stack((at.log_lower, at.log_upper), axis=-1)
 
-    def derivatives(self, logit: Array, parameters: Parameters = ()) -> Derivatives:
-        inputs = prepare(logit, parameters, self.parameters)
-        xp = inputs.xp
+    def _fill(self, inputs: Inputs, log_prob: Array, score: Array, curvature: Array) -> None:
         at = logistic(inputs.logit)
-        log_prob = buffer(inputs, 2)
-        score = buffer(inputs, 2, 1)
-        curvature = buffer(inputs, 1, 1)
         log_prob[0], log_prob[1] = at.log_lower, at.log_upper
         score[0, 0], score[1, 0] = -at.upper, at.lower
-        curvature[0, 0] = -at.density
-        return Derivatives(
-            components_last(xp, log_prob, 1),
-            components_last(xp, score, 2),
-            # Both outcomes have the same curvature: one buffer seen twice.
-            components_last(xp, xp.broadcast_to(curvature, (2, *curvature.shape)), 3),
-        )
+        curvature[0, 0, 0] = -at.density

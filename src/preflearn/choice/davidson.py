@@ -8,9 +8,10 @@ from typing import NamedTuple
 
 from array_api_compat import array_namespace
 
-from preflearn.choice.arrays import Array, Inputs, buffer, components_last, prepare, split
+from preflearn.choice.arrays import Array, Inputs, prepare, split
+from preflearn.choice.blocks import ClosedForm
 from preflearn.choice.stable import magnitude
-from preflearn.choice.types import Derivatives, Link, Parameters
+from preflearn.choice.types import Parameters
 
 
 class _Normaliser(NamedTuple):
@@ -27,7 +28,7 @@ class _Normaliser(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Davidson(Link):
+class Davidson(ClosedForm):
     """Ties after Davidson: with ``D = pi_a + pi_b + nu sqrt(pi_a pi_b)``, ``P(a) = pi_a / D``,
     ``P(tie) = nu sqrt(pi_a pi_b) / D``.
 
@@ -38,6 +39,8 @@ class Davidson(Link):
     Source: Davidson (1970), On extending the Bradley-Terry model to accommodate ties in paired comparison
     experiments, JASA 65, 317-328, section 2.
     """
+
+    _shared_curvature = True
 
     @property
     def outcomes(self) -> tuple[str, ...]:
@@ -74,39 +77,24 @@ class Davidson(Link):
         columns = ((-0.5 * d - top) - tail, (eta - top) - tail, (0.5 * d - top) - tail)
         return xp.stack(columns, axis=-1)
 
-    def derivatives(self, logit: Array, parameters: Parameters = ()) -> Derivatives:
-        inputs = prepare(logit, parameters, self.parameters)
+    def _fill(self, inputs: Inputs, log_prob: Array, score: Array, curvature: Array) -> None:
         xp, d, (eta,), _ = inputs
         top, tail, weaker, other = self._normaliser(inputs)
-
-        log_prob = buffer(inputs, 3)
         half = 0.5 * d
-        log_prob[0] = (-half - top) - tail
-        log_prob[1] = (eta - top) - tail
-        log_prob[2] = (half - top) - tail
-
+        exponents = (-half - top, eta - top, half - top)
         scale = 1 / (1 + weaker + other)
-        a = xp.exp(half - top) * scale
-        b = xp.exp(-half - top) * scale
-        tie = xp.exp(eta - top) * scale
+        b, tie, a = (xp.exp(exponent) * scale for exponent in exponents)
+        for k, exponent in enumerate(exponents):
+            log_prob[k] = exponent - tail
+
         decisive = a + b
         half_edge = 0.5 * (a - b)
-
-        score = buffer(inputs, 3, 2)
         half_tie = 0.5 * tie
         score[0, 0], score[0, 1] = -(a + half_tie), -tie
         score[1, 0], score[1, 1] = -half_edge, decisive
         score[2, 0], score[2, 1] = b + half_tie, -tie
 
-        curvature = buffer(inputs, 2, 2)
         # (a + b)/4 - (a - b)^2/4 written without its cancellation.
-        curvature[0, 0] = -(a * b + 0.25 * tie * decisive)
-        curvature[0, 1] = tie * half_edge
-        curvature[1, 0] = curvature[0, 1]
-        curvature[1, 1] = -tie * decisive
-        return Derivatives(
-            components_last(xp, log_prob, 1),
-            components_last(xp, score, 2),
-            # An exponential family: the curvature does not depend on the outcome.
-            components_last(xp, xp.broadcast_to(curvature, (3, *curvature.shape)), 3),
-        )
+        curvature[0, 0, 0] = -(a * b + 0.25 * tie * decisive)
+        curvature[0, 0, 1] = curvature[0, 1, 0] = tie * half_edge
+        curvature[0, 1, 1] = -tie * decisive

@@ -7,9 +7,10 @@ from typing import NamedTuple
 
 from array_api_compat import array_namespace
 
-from preflearn.choice.arrays import Array, Namespace, buffer, components_last, prepare, split
+from preflearn.choice.arrays import Array, Inputs, Namespace, prepare, split
+from preflearn.choice.blocks import ClosedForm
 from preflearn.choice.stable import log1mexp, logistic, softplus
-from preflearn.choice.types import Derivatives, Link, Parameters
+from preflearn.choice.types import Parameters
 
 
 class _Cut(NamedTuple):
@@ -20,7 +21,7 @@ class _Cut(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Ordinal(Link):
+class Ordinal(ClosedForm):
     """Graded answers ("a much better" ... "tie" ... "b much better") as a cumulative-logit model.
 
     The outcome lies above boundary c with probability ``sigma(d - c)``. The boundaries are symmetric, because
@@ -128,19 +129,11 @@ class Ordinal(Link):
         inside = xp.broadcast_to(self._inside(xp, columns, d)[..., None], result.shape)
         return xp.where(inside, result, xp.full_like(result, -xp.inf))
 
-    def derivatives(self, logit: Array, parameters: Parameters = ()) -> Derivatives:
-        """As in :class:`Link`. Outside the domain every log-probability is ``-inf``, and a gap that is not positive
-        contributes nothing to score and curvature: use :meth:`check` first.
-        """
-        inputs = prepare(logit, parameters, self.parameters)
+    def _fill(self, inputs: Inputs, log_prob: Array, score: Array, curvature: Array) -> None:
         xp, d, columns, _ = inputs
         cuts = self._cuts()
         outcomes, size = len(cuts) + 1, len(columns) + 1
         places = [self._place(cut, columns, d) for cut in cuts]
-        log_prob = buffer(inputs, outcomes)
-        score = buffer(inputs, outcomes, size)
-        curvature = buffer(inputs, outcomes, size, size)
-
         for c, cut in enumerate(cuts):
             at = logistic(d - places[c])
             # The boundary bounds outcome c from above and outcome c + 1 from below.
@@ -176,12 +169,7 @@ class Ordinal(Link):
             for q in range(p + 1, size):
                 curvature[:, q, p] = curvature[:, p, q]
         inside = self._inside(xp, columns, d)
-        log_prob = xp.where(inside, log_prob, xp.full_like(log_prob, -xp.inf))
-        return Derivatives(
-            components_last(xp, log_prob, 1),
-            components_last(xp, score, 2),
-            components_last(xp, curvature, 3),
-        )
+        log_prob[...] = xp.where(inside, log_prob, xp.full_like(log_prob, -xp.inf))
 
 
 def RaoKupper() -> Ordinal:

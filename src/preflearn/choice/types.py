@@ -89,13 +89,23 @@ class Link(Protocol):
         """Log-likelihood ``[...]`` (nats) of outcome distributions ``target [..., K]``; one-hot for a hard outcome."""
         return contract_log_prob(target, self.log_probs(logit, parameters))
 
+    def weighted(self, target: Array, logit: Array, parameters: Parameters = ()) -> Derivatives:
+        """:meth:`log_prob`, :meth:`score` and :meth:`curvature` in one evaluation: what a Newton step needs.
+
+        Args:
+            target: ``[..., K]``, outcome distributions, or counts of outcomes (everything is linear in them).
+            logit: ``[...]``.
+            parameters: ``[P]`` or ``[..., P]``.
+        """
+        return contract(target, self.derivatives(logit, parameters))
+
     def score(self, target: Array, logit: Array, parameters: Parameters = ()) -> Array:
         """First derivatives ``[..., 1 + P]`` of :meth:`log_prob` with respect to (logit, parameters)."""
-        return contract(target, self.derivatives(logit, parameters)).score
+        return self.weighted(target, logit, parameters).score
 
     def curvature(self, target: Array, logit: Array, parameters: Parameters = ()) -> Array:
         """Second derivatives ``[..., 1 + P, 1 + P]`` of :meth:`log_prob`."""
-        return contract(target, self.derivatives(logit, parameters)).curvature
+        return self.weighted(target, logit, parameters).curvature
 
     def sample(self, logit: Array, parameters: Parameters = (), generator: Any = None) -> Array:
         """Draw one outcome per logit, ``[...]`` of int64: positions in :attr:`outcomes`.
@@ -139,12 +149,25 @@ def one_hot(index: Array, outcomes: int, like: Array | None = None) -> Array:
     return xp.astype(index[..., None] == columns, xp.float64 if like is None else like.dtype)
 
 
+def check_target(target: Array, outcomes: int, like: Array) -> Array:
+    """``target [..., K]`` in the dtype of ``like``.
+
+    Raises:
+        ValueError: when its last axis is not the number of outcomes.
+    """
+    _, weights = as_float(target, like)
+    if weights.ndim == 0 or weights.shape[-1] != outcomes:
+        raise ValueError(
+            f"target has shape {tuple(weights.shape)}; expected [..., {outcomes}], one column per outcome of the link"
+        )
+    return weights
+
+
 def contract_log_prob(target: Array, log_probs: Array) -> Array:
     """``sum_k target_k log p_k`` with ``0 * -inf = 0``: ``[..., K], [..., K] -> [...]``, nats."""
     xp = array_namespace(log_probs)
-    _, weights = as_float(target, like=log_probs)
-    asked = xp.where(weights == 0, xp.zeros_like(log_probs), log_probs)
-    return xp.sum(weights * asked, axis=-1)
+    weights = check_target(target, log_probs.shape[-1], like=log_probs)
+    return xp.sum(weights * xp.where(weights == 0, xp.zeros_like(log_probs), log_probs), axis=-1)
 
 
 def contract(target: Array, derivatives: Derivatives) -> Derivatives:
@@ -154,12 +177,7 @@ def contract(target: Array, derivatives: Derivatives) -> Derivatives:
         target: ``[..., K]``, outcome distributions (or counts: everything is linear in them).
         derivatives: of every outcome, from :meth:`Link.derivatives`.
     """
-    _, weights = as_float(target, like=derivatives.log_prob)
-    if weights.shape[-1] != derivatives.log_prob.shape[-1]:
-        raise ValueError(
-            f"target has {weights.shape[-1]} columns on its last axis, the link has "
-            f"{derivatives.log_prob.shape[-1]} outcomes"
-        )
+    weights = check_target(target, derivatives.log_prob.shape[-1], like=derivatives.log_prob)
     score = weights[..., 0, None] * derivatives.score[..., 0, :]
     curvature = weights[..., 0, None, None] * derivatives.curvature[..., 0, :, :]
     for k in range(1, weights.shape[-1]):
