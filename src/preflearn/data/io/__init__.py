@@ -1,0 +1,1 @@
+"""Every way in and out: files, public formats, plain tables, exports."""

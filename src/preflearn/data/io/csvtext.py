@@ -1,0 +1,282 @@
+"""CSV and TSV into a frame of rows with their line numbers; records that do not fit the header are set aside, word for word.
+
+An unquoted empty field is null, a quoted one is the empty text. A column becomes integer, float or boolean only where writing it back
+gives the same text (`007`, `1.10` and `1_000` stay text); quoted fields may hold newlines.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+import sys
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import polars as pl
+
+from preflearn.data.io.rows import LINE, Rows, clip, numbered, readable
+from preflearn.data.reading import Rejected
+from preflearn.errors import InputError
+
+_NEWLINE, _QUOTE = 10, 34
+_BLOCK = 2**25
+"""Bytes scanned at a time: a few masks of this size are held."""
+
+
+def read_table(data: bytes, source: str, separator: str | None = None) -> Rows:
+    """A table with a header line.
+
+    Args:
+        data: UTF-8 text.
+        source: name used in rejected rows.
+        separator: field separator; None = comma, unless the header has none and has tabs, semicolons or bars.
+
+    Raises:
+        InputError: the header cannot be read.
+    """
+    if b"\r" in data and b"\n" not in data:
+        data = data.replace(b"\r", b"\n")
+    if not data.strip():
+        return Rows(pl.DataFrame(schema={LINE: pl.UInt32}), [])
+    separator = separator or _separator(data)
+    layout = None if b"\0" in data else _layout(data, ord(separator))
+    if layout is not None and layout.regular:
+        frame = _polars(data, separator, layout)
+        if frame is not None:
+            return Rows(numbered(_typed(frame), layout.lines), [])
+    return _one_by_one(data, source, separator)
+
+
+def _separator(data: bytes) -> str:
+    header = data.lstrip().split(b"\n", 1)[0]
+    if b"," in header:
+        return ","
+    counts = {mark: header.count(mark.encode()) for mark in ("\t", ";", "|")}
+    best = max(counts, key=lambda mark: counts[mark])
+    return best if counts[best] else ","
+
+
+# -- the fast path: structure by numpy, values by polars ---------------------------------------------------------------
+
+
+class _Layout(NamedTuple):
+    """Where the records of a well-formed file lie."""
+
+    header_end: int
+    """Offset behind the header's newline."""
+    blank: np.ndarray[Any, np.dtype[np.bool_]]
+    """For each record after the header, whether its line is blank."""
+    lines: np.ndarray[Any, np.dtype[np.uint32]]
+    """1-based line on which each record that is not blank starts."""
+    regular: bool
+    """Every record has as many fields as the header, and quotes are balanced."""
+
+
+def _layout(data: bytes, separator: int) -> _Layout | None:
+    """Records and their numbers of fields, by the parity of quotes. None where the file does not end as it should."""
+    ends, fields, newlines = _scan(data, separator)
+    if ends is None:
+        return None
+    starts = np.concatenate([[0], ends[:-1] + 1])
+    lengths = ends - starts
+    suspects = np.flatnonzero((fields == 1) & (lengths < 1000))
+    blank = np.zeros(ends.size, dtype=bool)
+    blank[[i for i in suspects if not data[starts[i] : ends[i]].strip()]] = True
+    filled = np.flatnonzero(~blank)
+    header = int(filled[0])
+    lines = np.searchsorted(newlines, starts, side="left") + 1
+    keep = filled[1:]
+    regular = bool((fields[keep] == fields[header]).all()) and header == 0
+    return _Layout(int(ends[header]) + 1, blank[header + 1 :], lines[keep].astype(np.uint32), regular)
+
+
+def _scan(data: bytes, separator: int) -> tuple[Any, Any, Any]:
+    """Offsets at which records end, their numbers of fields, offsets of all newlines; ends is None on an open quote."""
+    quoted = b'"' in data
+    ends_parts, newline_parts, count_parts = [], [], []
+    parity, pending = 0, 0
+    for offset in range(0, len(data), _BLOCK):
+        block = np.frombuffer(data, dtype=np.uint8, count=min(_BLOCK, len(data) - offset), offset=offset)
+        newline, mark = block == _NEWLINE, block == separator
+        newline_parts.append(np.flatnonzero(newline) + offset)
+        if quoted:
+            # uint8 sums wrap at 256, which keeps their parity
+            inside = (np.cumsum(block == _QUOTE, dtype=np.uint8) + np.uint8(parity)) & 1
+            parity = int(inside[-1])
+            outside = inside == 0
+            newline, mark = newline & outside, mark & outside
+        ends, marks = np.flatnonzero(newline), np.flatnonzero(mark)
+        before = np.searchsorted(marks, ends)
+        counts = np.diff(before, prepend=0)
+        if ends.size:
+            counts[0] += pending
+            pending = int(marks.size - before[-1])
+        else:
+            pending += int(marks.size)
+        ends_parts.append(ends + offset)
+        count_parts.append(counts)
+    if parity:
+        return None, None, None
+    ends, counts, newlines = (np.concatenate(parts) for parts in (ends_parts, count_parts, newline_parts))
+    if not data.endswith(b"\n"):
+        ends, counts = np.append(ends, len(data)), np.append(counts, pending)
+    return ends, counts + 1, newlines
+
+
+def _polars(data: bytes, separator: str, layout: _Layout) -> pl.DataFrame | None:
+    """All fields as text; None where polars reads another number of records than the layout has."""
+    names = _names(next(csv.reader([data[: layout.header_end].decode("utf-8", "replace")], delimiter=separator)))
+    try:
+        frame = pl.read_csv(
+            data[layout.header_end :],
+            has_header=False,
+            new_columns=names,
+            schema=dict.fromkeys(names, pl.String),
+            separator=separator,
+            raise_if_empty=False,
+        )
+    except (KeyboardInterrupt, MemoryError, SystemExit):
+        raise
+    except BaseException:  # polars panics are BaseExceptions; whatever it is, the records are now read one by one
+        return None
+    if frame.height != layout.blank.size:
+        return None
+    return frame.filter(~pl.Series(layout.blank)) if layout.blank.any() else frame
+
+
+def _names(header: list[str]) -> list[str]:
+    """Column names without surrounding space; an empty one is numbered, a repeated one gets `_2`, `_3`, ..."""
+    names: list[str] = []
+    for position, name in enumerate(header, 1):
+        stem = name.strip() or f"column_{position}"
+        candidate, number = stem, 2
+        while candidate in names:
+            candidate, number = f"{stem}_{number}", number + 1
+        names.append(candidate)
+    return names
+
+
+def _typed(frame: pl.DataFrame) -> pl.DataFrame:
+    """Columns of text as numbers or booleans where that loses nothing."""
+    return frame.with_columns([_typed_column(frame[name]) for name in frame.columns])
+
+
+def _typed_column(column: pl.Series) -> pl.Series:
+    filled = column.drop_nulls()
+    if filled.is_empty():
+        return column
+    for true, false in (("True", "False"), ("true", "false")):
+        if filled.is_in([true, false]).all():
+            return column == true
+    sample = filled.head(100)
+    if not sample.str.contains(r"^-?[0-9]").all():
+        return column
+    integers = column.cast(pl.Int64, strict=False)
+    if integers.cast(pl.String).eq_missing(column).all():
+        return integers
+    floats = column.cast(pl.Float64, strict=False)
+    if floats.is_null().equals(column.is_null()) and _same_floats(floats, column):
+        return floats
+    return column
+
+
+def _same_floats(floats: pl.Series, column: pl.Series) -> bool:
+    """Whether each text is the shortest writing of its number (`3` counts as 3.0, `1e-05` as 1e-5)."""
+    values = pl.DataFrame({"text": column, "float": floats}).drop_nulls()
+    plain = pl.col("float").cast(pl.String)
+    odd = values.filter((plain != pl.col("text")) & (plain != pl.col("text") + ".0"))
+    return all(repr(value) == text for text, value in odd.iter_rows())
+
+
+# -- the slow path: record by record -----------------------------------------------------------------------------------
+
+
+class _Lines(Iterator[str]):
+    """The physical lines of the file, with a place to which the reader can be set back."""
+
+    def __init__(self, text: str) -> None:
+        self.lines = text.split("\n")
+        if not self.lines[-1]:
+            self.lines.pop()
+        self.next = 0
+
+    def __next__(self) -> str:
+        if self.next >= len(self.lines):
+            raise StopIteration
+        self.next += 1
+        return self.lines[self.next - 1] + "\n"
+
+
+def _one_by_one(data: bytes, source: str, separator: str) -> Rows:
+    """Every record by itself. A record whose quoting is broken is rejected as its first line; reading goes on behind it."""
+    text = data.decode("utf-8", "surrogateescape")
+    lines = _Lines(text)
+    limit = csv.field_size_limit(sys.maxsize)
+    try:
+        return _records(lines, csv.reader(lines, delimiter=separator, strict=True), source)
+    finally:
+        csv.field_size_limit(limit)
+
+
+def _records(lines: _Lines, reader: Any, source: str) -> Rows:
+    names: list[str] = []
+    rows: list[list[str | None]] = []
+    numbers: list[int] = []
+    rejected: list[Rejected] = []
+    mark = re.escape(reader.dialect.delimiter)
+    field = re.compile(rf'(?:^|{mark})("(?:[^"]|"")*"|[^{mark}]*)')
+    while lines.next < len(lines.lines):
+        start = lines.next
+        reason = None
+        record: list[str] = []
+        try:
+            record = next(reader)
+        except csv.Error as error:
+            lines.next = start + 1
+            reason = f"not readable as CSV: {error}"
+        raw = "\n".join(lines.lines[start : lines.next])
+        if not raw.strip():
+            continue
+        if not names:
+            names = _header(record, raw, reason, source, start + 1)
+            continue
+        reason = reason or _fault(record, raw, len(names))
+        if reason is None:
+            rows.append(_missing(record, raw.rstrip("\r"), field))
+            numbers.append(start + 1)
+        else:
+            visible = readable(raw.encode("utf-8", "surrogateescape"))
+            rejected.append(Rejected(source, start + 1, reason, clip(visible)))
+    columns = list(zip(*rows, strict=True)) if rows else [()] * len(names)
+    frame = pl.DataFrame(
+        {name: pl.Series(values, dtype=pl.String) for name, values in zip(names, columns, strict=True)}
+    )
+    return Rows(numbered(_typed(frame), np.asarray(numbers, dtype=np.uint32)), rejected)
+
+
+def _header(record: list[str], raw: str, reason: str | None, source: str, line: int) -> list[str]:
+    problem = reason or _fault(record, raw, len(record))
+    if problem:
+        raise InputError(f"the header cannot be read: {problem}.", path=source, row=line)
+    return _names(record)
+
+
+def _fault(record: list[str], raw: str, expected: int) -> str | None:
+    if "\0" in raw:
+        return "NUL byte"
+    if not raw.isascii() and any("\ud800" <= mark <= "\udfff" for mark in raw):
+        return "not UTF-8"
+    if len(record) != expected:
+        return f"{len(record)} fields where the header has {expected}"
+    return None
+
+
+def _missing(record: list[str], raw: str, field: re.Pattern[str]) -> list[str | None]:
+    """Unquoted empty fields as null; the csv module does not tell them from quoted ones, so the raw text is looked at."""
+    if "" not in record:
+        return list(record)
+    quoted = [match[1] == '""' for match in field.finditer(raw)] if '""' in raw else []
+    if len(quoted) != len(record):
+        return [value or None for value in record]
+    return [value if value or as_text else None for value, as_text in zip(record, quoted, strict=True)]

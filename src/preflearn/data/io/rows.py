@@ -1,0 +1,42 @@
+"""What the readers of text files share: a frame whose rows know their line, and the rows that could not be read."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import polars as pl
+
+from preflearn.data.reading import Rejected
+
+LINE = "_line"
+"""Column of every frame read from a file: the 1-based line on which the row starts (Parquet: 1-based row)."""
+
+RAW_LIMIT = 10_000
+"""Characters of an unreadable row that are kept."""
+
+
+class Rows(NamedTuple):
+    """A frame with the column `_line`, and what could not be read, in the order of the file."""
+
+    frame: pl.DataFrame
+    rejected: list[Rejected]
+
+
+def numbered(frame: pl.DataFrame, lines: np.ndarray[Any, np.dtype[np.uint32]]) -> pl.DataFrame:
+    """The frame with its line numbers first; a column of the source that is called `_line` becomes `_line_in_source`."""
+    if LINE in frame.columns:
+        frame = frame.rename({LINE: f"{LINE}_in_source"})
+    return frame.insert_column(0, pl.Series(LINE, lines, dtype=pl.UInt32))
+
+
+def readable(raw: bytes) -> str:
+    r"""Bytes as text; what is not UTF-8 shows as \xNN."""
+    return raw.decode("utf-8", "backslashreplace")
+
+
+def clip(text: str) -> str:
+    """At most `RAW_LIMIT` characters, saying how many there were."""
+    if len(text) <= RAW_LIMIT:
+        return text
+    return f"{text[:RAW_LIMIT]} … [cut: {len(text):,} characters]"
