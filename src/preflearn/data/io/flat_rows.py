@@ -1,0 +1,261 @@
+"""Checks of a flat frame row by row, vectorised: casts to the plan's types, values that cannot be, rejected rows.
+
+A row that cannot be used keeps its line, its reason and its text; it never disappears.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import polars as pl
+
+from preflearn.data.io.flat_roles import MEDIA_ROLES, Roles
+from preflearn.data.reading import ImportReport, Rejected
+from preflearn.data.schema import MESSAGES, TABLES, TIME, Column
+from preflearn.errors import InputError
+
+_TIME_FORMATS = ("%+", "%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d %H:%M", "%Y-%m-%d")
+_SUBSTANCE = ("text", *MEDIA_ROLES, "media", "part_of", "members", "system", "response_id")
+
+
+class Checked(NamedTuple):
+    """A column of the frame that becomes a column of the plan."""
+
+    column: str
+    planned: Column
+    table: str
+
+
+def number_rows(frame: pl.DataFrame) -> pl.DataFrame:
+    """Add `_line` (1-based) where the reader gave none."""
+    if "_line" in frame.columns:
+        return frame
+    return frame.with_row_index("_line", offset=1).with_columns(pl.col("_line").cast(pl.Int64))
+
+
+def check(
+    frame: pl.DataFrame, roles: Roles, report: ImportReport, *, original: pl.DataFrame | None = None
+) -> pl.DataFrame:
+    """Cast the plan's columns and take out the rows that cannot be.
+
+    Args:
+        original: the rows as read, with `_line`: quoted in rejected.jsonl instead of the flat row.
+
+    Raises:
+        InputError: a whole column has a type from which the plan's type cannot be made.
+    """
+    wrong: list[pl.Expr] = []
+    casts: list[pl.Expr] = []
+    columns = [checked for checked in _planned(roles) if _is_cast(checked, frame.schema[checked.column])]
+    for checked in columns:
+        found = frame.schema[checked.column]
+        expression = soft_cast(checked.column, found, checked.planned, checked.table)
+        casts.append(expression.alias(f"_cast:{checked.column}"))
+        wrong += _cast_failures(checked, found)
+    if casts:
+        frame = frame.with_columns(casts)
+        for checked in columns:
+            if checked.planned.dtype.is_float():
+                _count_nan(frame, checked, report)
+    wrong += _impossible(roles, {checked.planned.name: checked for checked in columns if checked.table == roles.kind})
+    wrong += _absent_sides(roles)
+    if wrong:
+        reasons = frame.select(pl.coalesce([*wrong, pl.lit(None, dtype=pl.String)]).alias("reason"))["reason"]
+        if reasons.null_count() < frame.height:
+            bad = frame.with_columns(reasons.alias("_reason")).filter(pl.col("_reason").is_not_null())
+            report.reject(rejected(bad, report.source, original))
+            frame = frame.filter(reasons.is_null())
+    if casts:
+        frame = frame.with_columns(pl.col(f"_cast:{one.column}").alias(one.column) for one in columns)
+        frame = frame.select(pl.exclude("^_cast:.*$"))
+    return _drop_zero_counts(frame, roles, report)
+
+
+def rejected(bad: pl.DataFrame, source: str, original: pl.DataFrame | None = None) -> Iterator[Rejected]:
+    """Rows of a frame with `_line` and `_reason` (and `_source`, where several files were read) as `Rejected`."""
+    quoted = bad
+    if original is not None and "_line" in original.columns:
+        keys = [key for key in ("_line", "_source") if key in original.columns and key in bad.columns]
+        first = original.unique(subset=keys, keep="first")
+        quoted = bad.select(*keys).join(first, on=keys, how="left", maintain_order="left")
+    plain = quoted.select(pl.exclude("^_.*$")).to_dicts()
+    places = bad.select("_line", "_reason", *(["_source"] if "_source" in bad.columns else [])).to_dicts()
+    for place, row in zip(places, plain, strict=True):
+        raw = json.dumps(
+            {key: value for key, value in row.items() if value is not None}, ensure_ascii=False, default=str
+        )
+        yield Rejected(place.get("_source") or source, place["_line"], place["_reason"], raw)
+
+
+def soft_cast(column: str, found: pl.DataType, planned: Column, table: str) -> pl.Expr:
+    """The column in the plan's type; values that cannot become it turn null (the caller compares).
+
+    Raises:
+        InputError: a time given as a number, or nested where a scalar is needed.
+    """
+    expression, wanted = pl.col(column), planned.dtype
+    if wanted == TIME:
+        return _time(expression, found, column, table)
+    if isinstance(wanted, pl.List):
+        if not isinstance(found, pl.List | pl.Array):
+            expression = (
+                pl.when(expression.is_not_null()).then(pl.concat_list(expression)).otherwise(pl.lit(None, dtype=None))
+            )
+        return expression.cast(wanted, strict=False)
+    if isinstance(found, pl.Struct):
+        return expression.struct.json_encode()
+    if isinstance(found, pl.List | pl.Array):
+        raise InputError(
+            f"the column is a list, but {table}.{planned.name} is one value.",
+            column=column,
+            cure="Explode it into rows, or take one element.",
+        )
+    if isinstance(found, pl.String):
+        if wanted.is_numeric() or isinstance(wanted, pl.Boolean):
+            text = expression.str.strip_chars()
+            expression = pl.when(text == "").then(None).otherwise(text)
+        if isinstance(wanted, pl.Boolean):
+            low = expression.str.to_lowercase()
+            return pl.when(low.is_in(["true", "yes", "1"])).then(True).when(low.is_in(["false", "no", "0"])).then(False)
+        if wanted.is_integer():
+            expression, found = expression.cast(pl.Float64, strict=False), pl.Float64()
+    if wanted.is_integer() and found.is_float():
+        expression = pl.when(expression == expression.round(0)).then(expression)
+    if wanted.is_float():
+        return expression.cast(pl.Float64, strict=False).fill_nan(None)
+    if isinstance(wanted, pl.Categorical):
+        wanted = pl.String()
+    return expression.cast(wanted, strict=False)
+
+
+def _time(expression: pl.Expr, found: pl.DataType, column: str, table: str) -> pl.Expr:
+    if isinstance(found, pl.String):
+        return pl.coalesce(
+            expression.str.to_datetime(form, time_unit="us", time_zone="UTC", strict=False) for form in _TIME_FORMATS
+        )
+    if found.is_numeric():
+        raise InputError(
+            "a time is a number, whose unit is unknown.",
+            column=column,
+            cure="Map it with its unit, e.g. time: {column: NAME, unix: s} (s, ms, us or ns).",
+        )
+    if isinstance(found, pl.Datetime) and found.time_zone is not None:
+        return expression.dt.convert_time_zone("UTC").cast(TIME)
+    if isinstance(found, pl.Datetime | pl.Date):
+        return expression.cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
+    if isinstance(found, pl.Null):
+        return expression.cast(TIME)
+    raise InputError(f"a time has type {found}.", column=column, cure=f"{table}.time takes ISO 8601 text.")
+
+
+def _planned(roles: Roles) -> Iterator[Checked]:
+    groups: list[tuple[str, dict[str, str]]] = [
+        ("prompts", roles.prompt),
+        ("annotators", roles.annotators),
+        ("criteria", roles.criteria),
+        *(("responses", side.parts) for side in roles.sides if roles.kind != "rankings"),
+    ]
+    if roles.kind != "responses":
+        groups.append((roles.kind, roles.judgment))
+    for table, parts in groups:
+        for name, column in parts.items():
+            planned = TABLES[table].column(name)
+            if planned is not None:
+                yield Checked(column, planned, table)
+
+
+def _is_cast(checked: Checked, found: pl.DataType) -> bool:
+    """Messages are cast where they are deduplicated; a column that fits already needs nothing."""
+    if checked.planned.dtype == MESSAGES:
+        return False
+    return found != checked.planned.dtype or found.is_float() or checked.planned.values is not None
+
+
+def _cast_failures(checked: Checked, found: pl.DataType) -> Iterator[pl.Expr]:
+    """Reasons why a value of this column cannot be of the plan's type, or is not one of its values."""
+    raw, cast, planned = pl.col(checked.column), pl.col(f"_cast:{checked.column}"), checked.planned
+    if not isinstance(planned.dtype, pl.List) and not isinstance(found, pl.Struct):
+        bad = raw.is_not_null() & cast.is_null()
+        if isinstance(found, pl.String) and (planned.dtype.is_numeric() or planned.dtype == pl.Boolean):
+            nothing = ["", "nan"] if planned.dtype.is_float() else [""]
+            bad = bad & ~raw.str.strip_chars().str.to_lowercase().is_in(nothing)
+        elif planned.dtype.is_float():
+            bad = pl.lit(False)  # a number stays a number; NaN is counted apart
+        yield pl.when(bad).then(pl.format(f"{planned.name} {{}} is not a {_kind_of(planned.dtype)}", _shown(raw)))
+    if planned.values:
+        reason = pl.format(f"unknown {planned.name} {{}} (accepted: {', '.join(planned.values)})", _shown(cast))
+        yield pl.when(~cast.is_in(planned.values)).then(reason)
+
+
+def _kind_of(dtype: pl.DataType) -> str:
+    if dtype.is_integer():
+        return "whole number" if dtype.is_signed_integer() else "positive whole number"
+    return {pl.Float64: "number", pl.Boolean: "truth value", TIME: "time"}.get(dtype, str(dtype))
+
+
+def _impossible(roles: Roles, found: dict[str, Checked]) -> Iterator[pl.Expr]:
+    """Reasons why the values of a judgment cannot be."""
+
+    def column(name: str) -> pl.Expr | None:
+        return pl.col(f"_cast:{found[name].column}") if name in found else _plain(roles, name)
+
+    for name in ("probability", "probability_tie"):
+        if (p := column(name)) is not None and roles.kind == "comparisons":
+            yield pl.when(~p.is_between(0, 1)).then(pl.format(f"{name} {{}} is outside [0, 1]", p))
+    if roles.kind == "comparisons":
+        p, tie, outcome, strength = map(column, ("probability", "probability_tie", "outcome", "strength"))
+        if p is not None and tie is not None:
+            yield pl.when(p + tie > 1 + 1e-9).then(pl.lit("probability + probability_tie is above 1"))
+        if p is not None and outcome is not None:
+            both = p.is_not_null() & outcome.is_not_null()
+            yield pl.when(both).then(pl.lit("both an outcome and a teacher's probability: keep one of them"))
+        if strength is not None:
+            yield pl.when(strength < 1).then(pl.format("strength {} is below 1", strength))
+    if (propensity := column("propensity")) is not None:
+        bad = ~((propensity > 0) & (propensity <= 1))
+        yield pl.when(bad).then(pl.format("propensity {} is outside (0, 1]", propensity))
+    if (weight := column("weight")) is not None:
+        yield pl.when(~(weight.is_finite() & (weight >= 0))).then(pl.format("weight {} is not a weight", weight))
+
+
+def _plain(roles: Roles, name: str) -> pl.Expr | None:
+    """A judgment column that had the plan's type already."""
+    return pl.col(roles.judgment[name]) if name in roles.judgment else None
+
+
+def _absent_sides(roles: Roles) -> Iterator[pl.Expr]:
+    if roles.kind == "rankings":
+        return
+    for side in roles.sides:
+        given = [pl.col(side.parts[part]).is_not_null() for part in _SUBSTANCE if part in side.parts]
+        name = f"side {side.label}" if side.label else "the response"
+        reason = pl.lit(f"{name} is missing: no text, id or system")
+        yield pl.when(~pl.any_horizontal(given)).then(reason) if given else reason
+
+
+def _drop_zero_counts(frame: pl.DataFrame, roles: Roles, report: ImportReport) -> pl.DataFrame:
+    column = roles.judgment.get("count")
+    if column is None or not frame.schema[column].is_numeric():
+        return frame
+    kept = frame.filter(pl.col(column).fill_null(1) > 0)
+    report.drop("count is 0: the row stands for no judgment", frame.height - kept.height)
+    return kept
+
+
+def _count_nan(frame: pl.DataFrame, checked: Checked, report: ImportReport) -> None:
+    raw = pl.col(checked.column)
+    if frame.schema[checked.column].is_float():
+        report.map(f"{checked.planned.name} NaN -> null", _count(frame, raw.is_nan()))
+    elif frame.schema[checked.column] == pl.String:
+        report.map(f"{checked.planned.name} NaN -> null", _count(frame, raw.str.to_lowercase() == "nan"))
+
+
+def _count(frame: pl.DataFrame, mask: pl.Expr) -> int:
+    value: Any = frame.select(mask.sum()).item()
+    return int(value or 0)
+
+
+def _shown(value: pl.Expr) -> pl.Expr:
+    return pl.format("'{}'", value.cast(pl.String).str.slice(0, 40))
