@@ -1,7 +1,7 @@
-"""CSV and TSV into a frame of rows with their line numbers; records that do not fit the header are set aside, word for word.
+"""CSV and TSV into a frame of rows with their line numbers; records that do not fit the header are set aside as found.
 
-An unquoted empty field is null, a quoted one is the empty text. A column becomes integer, float or boolean only where writing it back
-gives the same text (`007`, `1.10` and `1_000` stay text); quoted fields may hold newlines.
+An unquoted empty field is null, a quoted one is the empty text. A column becomes integer, float or boolean only where
+writing it back gives the same text (`007`, `1.10` and `1_000` stay text); quoted fields may hold newlines.
 """
 
 from __future__ import annotations
@@ -209,7 +209,7 @@ class _Lines(Iterator[str]):
 
 
 def _one_by_one(data: bytes, source: str, separator: str) -> Rows:
-    """Every record by itself. A record whose quoting is broken is rejected as its first line; reading goes on behind it."""
+    """Every record by itself. Where quoting is broken the first line is rejected and reading goes on behind it."""
     text = data.decode("utf-8", "surrogateescape")
     lines = _Lines(text)
     limit = csv.field_size_limit(sys.maxsize)
@@ -273,7 +273,7 @@ def _fault(record: list[str], raw: str, expected: int) -> str | None:
 
 
 def _missing(record: list[str], raw: str, field: re.Pattern[str]) -> list[str | None]:
-    """Unquoted empty fields as null; the csv module does not tell them from quoted ones, so the raw text is looked at."""
+    """Unquoted empty fields as null; the csv module does not tell them from quoted ones, the raw text does."""
     if "" not in record:
         return list(record)
     quoted = [match[1] == '""' for match in field.finditer(raw)] if '""' in raw else []

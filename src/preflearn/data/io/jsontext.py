@@ -1,7 +1,7 @@
 """JSON and JSON Lines into a frame of rows with their line numbers; what cannot be read is set aside, word for word.
 
-Types: polars infers them over all rows. A column that mixes kinds (text here, a list there) becomes text: strings as they
-are, everything else as its JSON. `{}` inside a row reads as null, `NaN` as null; a lone surrogate becomes U+FFFD.
+Types: polars infers them over all rows. A column that mixes kinds (text here, a list there) becomes text: strings as
+they are, everything else as its JSON. `{}` inside a row and `NaN` read as null; a lone surrogate becomes U+FFFD.
 """
 
 from __future__ import annotations
@@ -24,6 +24,15 @@ _SPACE = re.compile(r"[ \t\n\r]*")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
+def _not_a_number(name: str) -> None:
+    """`NaN` is how pandas writes a missing value; an infinity would be lost without a word."""
+    if name != "NaN":
+        raise ValueError(f"{name} is not a JSON number")
+
+
+_DECODER, _NAN_DECODER = json.JSONDecoder(), json.JSONDecoder(parse_constant=_not_a_number)
+
+
 class _Line(NamedTuple):
     number: int
     text: bytes
@@ -43,10 +52,10 @@ def read_lines(data: bytes, source: str) -> Rows:
 
 
 def read_document(data: bytes, source: str) -> Rows:
-    """A JSON file: a list of objects, `{"data": [objects]}`, columns (`{"a": [...], "b": [...]}` or `{"a": {"0": ...}}`).
+    """A JSON file: a list of objects, `{"data": [objects]}`, or columns (`{"a": [...]}`, `{"a": {"0": ...}}`).
 
-    A `.json` file that holds one object a line is read as JSON Lines; a single other object is one row. Rows of a list have
-    the line on which they start; rows of a columnar file have their 1-based position.
+    A `.json` file that holds one object a line is read as JSON Lines; a single other object is one row. Rows of a list
+    have the line on which they start; rows of a columnar file have their 1-based position.
 
     Raises:
         InputError: the document is none of these.
@@ -119,16 +128,9 @@ def _checked(lines: Iterator[_Line], source: str) -> tuple[list[_Line], list[Rej
 
 
 def _verdict(raw: bytes) -> tuple[str | None, bytes]:
-    rewrite = _has_lone_surrogate(raw)
-
-    def constant(name: str) -> None:
-        nonlocal rewrite
-        if name != "NaN":
-            raise ValueError(f"{name} is not a JSON number")
-        rewrite = True
-
+    constants = b"NaN" in raw or b"Infinity" in raw
     try:
-        value = json.loads(raw.decode("utf-8"), parse_constant=constant)
+        value = (_NAN_DECODER if constants else _DECODER).decode(raw.decode("utf-8"))
     except UnicodeDecodeError as error:
         return f"not UTF-8 (byte 0x{raw[error.start]:02x} at position {error.start + 1} of the line)", raw
     except json.JSONDecodeError as error:
@@ -137,7 +139,7 @@ def _verdict(raw: bytes) -> tuple[str | None, bytes]:
         return f"not valid JSON: {error}", raw
     if not isinstance(value, dict):
         return f"not a JSON object but {_kind(value)}", raw
-    return None, _dump(value).encode() if rewrite else raw
+    return None, _dump(value).encode() if constants or _has_lone_surrogate(raw) else raw
 
 
 def _dump(value: Any) -> str:
@@ -206,7 +208,6 @@ def _skip(text: str, position: int) -> int:
 
 def _from_list(text: str, start: int, source: str) -> Rows:
     """Elements of the list that opens at `start`. Where the list breaks off, the rest is one rejected row."""
-    decoder = json.JSONDecoder()
     lines: list[_Line] = []
     rejected: list[Rejected] = []
     position, number, counted = _skip(text, start + 1), 1, 0
@@ -214,7 +215,7 @@ def _from_list(text: str, start: int, source: str) -> Rows:
         number += text.count("\n", counted, position)
         counted = position
         try:
-            _, end = decoder.raw_decode(text, position)
+            _, end = _DECODER.raw_decode(text, position)
         except (ValueError, RecursionError) as error:
             message = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
             reason = f"the list cannot be read from here on: {message}"
@@ -240,11 +241,10 @@ def _visible(text: str) -> str:
 
 def _wrapped_list(text: str, start: int) -> int | None:
     """Where the list of `{"data": [...]}` opens; other keys of the object may come before it."""
-    decoder = json.JSONDecoder()
     position = _skip(text, start + 1)
     try:
         while text[position : position + 1] == '"':
-            key, end = decoder.raw_decode(text, position)
+            key, end = _DECODER.raw_decode(text, position)
             position = _skip(text, end)
             if text[position : position + 1] != ":":
                 return None
@@ -252,7 +252,7 @@ def _wrapped_list(text: str, start: int) -> int | None:
             if key == "data" and text[position : position + 1] == "[":
                 first = _skip(text, position + 1)
                 return position if text[first : first + 1] in {"{", "]"} else None
-            _, end = decoder.raw_decode(text, position)
+            _, end = _DECODER.raw_decode(text, position)
             position = _skip(text, end)
             if text[position : position + 1] == ",":
                 position = _skip(text, position + 1)
