@@ -1,4 +1,4 @@
-"""One file into a frame of rows: CSV, TSV, JSON, JSON Lines, Parquet, each also packed. Knows nothing of preferences."""
+"""One file into a frame of rows: CSV, TSV, JSON, JSON Lines, Parquet, also packed. Knows nothing of preferences."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ def read_frame(path: str | Path) -> tuple[pl.DataFrame, list[Rejected]]:
     """The rows of one file, with the column `_line` first, and the rows that could not be read.
 
     Nothing is lost in silence: every line that is not blank is a row of the frame or a `Rejected` with its 1-based line
-    number and its text (cut after 10,000 characters). Columns that mix kinds (text here, a list there) are text, what is
-    not text standing as its JSON. Numbers in CSV are numbers only where that loses nothing.
+    number and its text (cut after 10,000 characters). Columns that mix kinds (text here, a list there) are text, and
+    what is not text stands as its JSON. Numbers in CSV are numbers only where that loses nothing.
 
     Raises:
         InputError: no such file, an unknown kind of file, a broken Parquet file or header, or a decompression bomb.

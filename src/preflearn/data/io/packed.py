@@ -1,4 +1,4 @@
-"""Bytes of a file, unpacked where it is packed (gzip, zstd; told by its first bytes, not its name), with a guard on size."""
+"""Bytes of a file, unpacked where it is gzip or zstd (seen from its first bytes), with a guard on size."""
 
 from __future__ import annotations
 

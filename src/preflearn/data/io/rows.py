@@ -24,7 +24,7 @@ class Rows(NamedTuple):
 
 
 def numbered(frame: pl.DataFrame, lines: np.ndarray[Any, np.dtype[np.uint32]]) -> pl.DataFrame:
-    """The frame with its line numbers first; a column of the source that is called `_line` becomes `_line_in_source`."""
+    """The frame with its line numbers first; a `_line` of the source becomes `_line_in_source`."""
     if LINE in frame.columns:
         frame = frame.rename({LINE: f"{LINE}_in_source"})
     return frame.insert_column(0, pl.Series(LINE, lines, dtype=pl.UInt32))
