@@ -179,10 +179,9 @@ def _judgment_ids(frame: pl.DataFrame, key: str, given: str | None, prefix: str,
     line = pl.lit(prefix) + pl.col("_line").cast(pl.String)
     made = pl.coalesce(pl.col(given).cast(pl.String), line) if given else line
     named = frame.select(made.alias(key))
-    again = named.select(pl.int_range(pl.len()).over(key)).to_series() + 1
-    repeated = int((again > 1).sum())
-    if not repeated:
+    if not named[key].is_duplicated().any():
         return named[key]
+    again = named.select(pl.int_range(pl.len()).over(key)).to_series() + 1
     if given:
         counted = int(((again > 1) & frame[given].is_not_null()).sum())
         report.map(f"{key} occurs again -> the first keeps it, others get ID~2, ID~3, ...", counted)

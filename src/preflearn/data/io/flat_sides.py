@@ -6,6 +6,7 @@ without content is a reference: it gets no prompt of its own.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import polars as pl
@@ -147,33 +148,34 @@ def _view(frame: pl.DataFrame, roles: Roles, side: Side, report: ImportReport) -
     auto = pl.col("system") if "system" in view.columns else pl.lit(None, dtype=pl.String)
     key = pl.lit(None, dtype=pl.String)
     if view["_substance"].any():
-        view = view.with_columns(_identities(view))
+        view = view.with_columns(_identity(view, _IDENTITY))
         auto = pl.when("_substance").then(pl.col("_identity")).otherwise(auto)
-        key = pl.when("_substance").then(pl.col("_agreed"))
+        if given.null_count() < len(given):  # who made it may be unrecorded on some rows: ids need not agree on that
+            unnamed = [name for name in _IDENTITY if name not in ("system", "author_id")]
+            view = view.with_columns(_identity(view, unnamed).alias("_agreed"))
+            key = pl.col("_agreed")
     return view.with_columns(auto.alias("_auto"), key.alias("_key"))
 
 
-def _identities(view: pl.DataFrame) -> list[pl.Series]:
-    """`_identity`: all that makes a response itself; `_agreed`: without who made it, which may be unrecorded."""
-    has = set(view.columns)
+def _identity(view: pl.DataFrame, names: Sequence[str]) -> pl.Series:
+    """Joint ids of the rows that have content, from these columns (absent ones count as unrecorded); null elsewhere."""
 
     def part(name: str) -> pl.Expr:
         source = "content_hash" if name == "hash" else name
-        if source not in has:
+        if source not in view.columns:
             return pl.lit(None, dtype=pl.String).alias(name)
         if view.schema[source].is_nested():
             return pl.col(source).cast(pl.List(pl.String)).list.join("\x1d").alias(name)
         return pl.col(source).cast(pl.String).alias(name)
 
-    rows = view.filter("_substance").select(part(name) for name in _IDENTITY)
-    places = view.select(pl.col("_substance").arg_true()).to_series()
-    agreed = rows.select(pl.exclude("system", "author_id"))
-    made = pl.DataFrame(
-        {"_at": places, "_identity": ids.joint_id("r", rows), "_agreed": ids.joint_id("r", agreed)},
-        schema_overrides={"_at": pl.UInt32},
-    )
-    full = view.with_row_index("_at").select("_at").join(made, on="_at", how="left", maintain_order="left")
-    return [full["_identity"], full["_agreed"]]
+    substance = view["_substance"]
+    made = ids.joint_id("r", view.filter(substance).select(part(name) for name in names)).alias("_identity")
+    if len(made) == view.height:
+        return made
+    rows = pl.DataFrame({"_at": substance.arg_true(), "_identity": made})
+    return pl.DataFrame({"_at": pl.int_range(view.height, dtype=pl.UInt32, eager=True)}).join(
+        rows, on="_at", how="left", maintain_order="left"
+    )["_identity"]
 
 
 def _prompt_of(frame: pl.DataFrame, side: Side, owner: pl.Series) -> pl.Series:
