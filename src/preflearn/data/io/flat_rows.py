@@ -48,7 +48,8 @@ def check(
     """
     wrong: list[pl.Expr] = []
     casts: list[pl.Expr] = []
-    columns = [checked for checked in _planned(roles) if _is_cast(checked, frame.schema[checked.column])]
+    planned = {checked.column: checked for checked in _planned(roles)}  # one column may serve both sides
+    columns = [checked for checked in planned.values() if _is_cast(checked, frame.schema[checked.column])]
     for checked in columns:
         found = frame.schema[checked.column]
         expression = soft_cast(checked.column, found, checked.planned, checked.table)
