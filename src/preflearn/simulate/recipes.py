@@ -173,7 +173,7 @@ def cyclic(
     seed: int = 0,
 ) -> Simulation:
     """Strengths plus a planted cycle: see `Cycle`."""
-    cycle = Cycle(beats=beats) if beats else Cycle(amplitude)
+    cycle = Cycle(beats=tuple(beats)) if beats else Cycle(amplitude)
     population = Population(n_annotators)
     return _run([_strengths(strengths), cycle], strengths, population, n_votes, seed, sampling=sampling)
 

@@ -107,7 +107,7 @@ class Simulation(PreferenceData):
     truth: Truth
 
     def __init__(self, truth: Truth, **tables: Any) -> None:
-        super().__init__(provenance={"simulated": True, "scenario": dict(truth.scenario)}, **tables)
+        super().__init__(provenance={"simulated": True}, **tables)
         self.truth = truth
 
     def save(self, path: Any, *, force: bool = False) -> None:

@@ -225,7 +225,7 @@ class Cycle:
     __pydantic_config__: ClassVar[dict[str, str]] = _STRICT
 
     amplitude: float | None = None
-    beats: Sequence[tuple[str, str, float]] = ()
+    beats: tuple[tuple[str, str, float], ...] = ()
     kind: Literal["cycle"] = "cycle"
 
     def bind(self, pool: Pool, crowd: Crowd, generator: np.random.Generator) -> Bound:
