@@ -1,0 +1,1 @@
+"""The command line: one small file per verb. Nothing is imported here, so that starting up costs nothing."""
