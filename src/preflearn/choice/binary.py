@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from preflearn.choice.arrays import Array, Inputs, prepare
+from preflearn.choice.arrays import Array, Inputs
 from preflearn.choice.blocks import ClosedForm
 from preflearn.choice.stable import logistic
-from preflearn.choice.types import Parameters
 
 
 @dataclass(frozen=True)
@@ -33,10 +33,9 @@ class Binary(ClosedForm):
     def initial(self) -> tuple[float, ...]:
         return ()
 
-    def log_probs(self, logit: Array, parameters: Parameters = ()) -> Array:
-        xp, d, _, _ = prepare(logit, parameters, self.parameters)
-        at = logistic(d)
-        return xp.stack((at.log_lower, at.log_upper), axis=-1)
+    def _columns(self, inputs: Inputs) -> Sequence[Array]:
+        at = logistic(inputs.logit)
+        return at.log_lower, at.log_upper
 
     def _fill(self, inputs: Inputs, log_prob: Array, score: Array, curvature: Array) -> None:
         at = logistic(inputs.logit)

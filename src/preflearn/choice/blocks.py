@@ -26,7 +26,10 @@ Rows: TypeAlias = tuple[EllipsisType, slice] | tuple[EllipsisType]
 
 
 class ClosedForm(Link):
-    """A :class:`Link` that writes its derivatives, components first, into given arrays."""
+    """A :class:`Link` that writes its derivatives, components first, into given arrays.
+
+    Subclasses define :meth:`_columns` and :meth:`_fill`; blocks, layout and weighing of outcomes are here.
+    """
 
     _shared_curvature = False
     """Whether every outcome has the same curvature (exponential families): it is then computed once."""
@@ -34,6 +37,21 @@ class ClosedForm(Link):
     @abstractmethod
     def _fill(self, inputs: Inputs, log_prob: Array, score: Array, curvature: Array) -> None:
         """Write into zeros of shape ``[K, *batch]``, ``[K, 1+P, *batch]``, ``[K or 1, 1+P, 1+P, *batch]``."""
+
+    @abstractmethod
+    def _columns(self, inputs: Inputs) -> Sequence[Array]:
+        """Log-probabilities of the K outcomes, each broadcastable to the batch; free of writes, for autograd."""
+
+    def log_probs(self, logit: Array, parameters: Parameters = ()) -> Array:
+        inputs = prepare(logit, parameters, self.parameters)
+        xp = inputs.xp
+        if not is_numpy_namespace(xp):
+            return xp.stack([xp.broadcast_to(column, inputs.shape) for column in self._columns(inputs)], axis=-1)
+        result = _zeros(inputs, len(self.outcomes))
+        for part, rows in _blocks(inputs):
+            for k, column in enumerate(self._columns(part)):
+                result[(k, *rows)] = column
+        return _last(xp, result, 1)
 
     def _zeros(self, inputs: Inputs) -> tuple[Array, Array, Array]:
         outcomes, size = len(self.outcomes), 1 + len(inputs.parameters)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from array_api_compat import array_namespace
 
-from preflearn.choice.arrays import Array, Inputs, prepare, split
+from preflearn.choice.arrays import Array, Inputs, split
 from preflearn.choice.blocks import ClosedForm
 from preflearn.choice.stable import magnitude
 from preflearn.choice.types import Parameters
@@ -70,20 +71,20 @@ class Davidson(ClosedForm):
         other = xp.exp(-magnitude(gap))
         return _Normaliser(top, xp.log1p(weaker + other), weaker, other)
 
-    def log_probs(self, logit: Array, parameters: Parameters = ()) -> Array:
-        inputs = prepare(logit, parameters, self.parameters)
-        xp, d, (eta,), _ = inputs
+    def _columns(self, inputs: Inputs) -> Sequence[Array]:
         top, tail, *_ = self._normaliser(inputs)
-        columns = ((-0.5 * d - top) - tail, (eta - top) - tail, (0.5 * d - top) - tail)
-        return xp.stack(columns, axis=-1)
+        return [exponent - tail for exponent in self._exponents(inputs, top)]
+
+    @staticmethod
+    def _exponents(inputs: Inputs, top: Array) -> tuple[Array, Array, Array]:
+        half, (eta,) = 0.5 * inputs.logit, inputs.parameters
+        return -half - top, eta - top, half - top
 
     def _fill(self, inputs: Inputs, log_prob: Array, score: Array, curvature: Array) -> None:
-        xp, d, (eta,), _ = inputs
         top, tail, weaker, other = self._normaliser(inputs)
-        half = 0.5 * d
-        exponents = (-half - top, eta - top, half - top)
+        exponents = self._exponents(inputs, top)
         scale = 1 / (1 + weaker + other)
-        b, tie, a = (xp.exp(exponent) * scale for exponent in exponents)
+        b, tie, a = (inputs.xp.exp(exponent) * scale for exponent in exponents)
         for k, exponent in enumerate(exponents):
             log_prob[k] = exponent - tail
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from array_api_compat import array_namespace
 
-from preflearn.choice.arrays import Array, Inputs, Namespace, prepare, split
+from preflearn.choice.arrays import Array, Inputs, Namespace, split
 from preflearn.choice.blocks import ClosedForm
 from preflearn.choice.stable import log1mexp, logistic, softplus
 from preflearn.choice.types import Parameters
@@ -112,22 +113,16 @@ class Ordinal(ClosedForm):
             lower = upper
         return inside
 
-    def log_probs(self, logit: Array, parameters: Parameters = ()) -> Array:
-        xp, d, columns, shape = prepare(logit, parameters, self.parameters)
+    def _columns(self, inputs: Inputs) -> Sequence[Array]:
+        xp, d, columns, _ = inputs
         places = [self._place(cut, columns, d) for cut in self._cuts()]
         sides = [logistic(d - place) for place in places]
-        outcomes = len(places) + 1
-        rows = []
-        for k in range(outcomes):
-            above = sides[k - 1].log_upper if k > 0 else None
-            below = sides[k].log_lower if k < outcomes - 1 else None
-            if above is not None and below is not None:
-                rows.append(above + below + log1mexp(places[k] - places[k - 1]))
-            else:
-                rows.append(above if above is not None else below)
-        result = xp.stack([xp.broadcast_to(row, shape) for row in rows], axis=-1)
-        inside = xp.broadcast_to(self._inside(xp, columns, d)[..., None], result.shape)
-        return xp.where(inside, result, xp.full_like(result, -xp.inf))
+        inside = self._inside(xp, columns, d)
+        rows = [sides[0].log_lower]
+        for k in range(1, len(places)):
+            rows.append(sides[k - 1].log_upper + sides[k].log_lower + log1mexp(places[k] - places[k - 1]))
+        rows.append(sides[-1].log_upper)
+        return [xp.where(inside, row, xp.full_like(row, -xp.inf)) for row in rows]
 
     def _fill(self, inputs: Inputs, log_prob: Array, score: Array, curvature: Array) -> None:
         xp, d, columns, _ = inputs
