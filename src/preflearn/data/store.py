@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from preflearn.errors import InputError
 
 MANIFEST = "preferences.json"
 REJECTED = "rejected.jsonl"
+TRUTH = "truth"
+"""Directory of what a simulation knows; it belongs to the data beside it and to no other."""
 
 UPGRADES: dict[int, Callable[[dict[str, pl.LazyFrame]], dict[str, pl.LazyFrame]]] = {}
 """Schema version -> function that turns its tables into those of the next version."""
@@ -26,15 +29,32 @@ UPGRADES: dict[int, Callable[[dict[str, pl.LazyFrame]], dict[str, pl.LazyFrame]]
 def save(data: PreferenceData, path: str | Path, *, force: bool = False) -> None:
     """Write `data` to a directory that `load` reads back unchanged.
 
+    All is written beside the directory first, so that a failure leaves what was there, and scanned data can replace
+    its own source. With `force` only the files of a data set are exchanged; others in the directory stay.
+
     Raises:
         InputError: the directory exists and is not empty (without `force`), or is not a data set (with `force`).
     """
-    folder = prepare(path, force=force)
+    folder = _writable(Path(path), force)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    try:
+        _write(data, draft)
+        folder.mkdir(exist_ok=True)
+        for name in (MANIFEST, REJECTED, *(f"{table}.parquet" for table in TABLES)):
+            (folder / name).unlink(missing_ok=True)
+        shutil.rmtree(folder / TRUTH, ignore_errors=True)
+        for written in draft.iterdir():
+            written.replace(folder / written.name)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def _write(data: PreferenceData, folder: Path) -> None:
     counts = data.counts()
     for name in counts:
-        frame = data.lazy(name)
         if data.is_lazy:
-            frame.sink_parquet(folder / f"{name}.parquet", compression="zstd")
+            data.lazy(name).sink_parquet(folder / f"{name}.parquet", compression="zstd")
         else:
             data.table(name).write_parquet(folder / f"{name}.parquet", compression="zstd")
     fingerprint = _files_digest(folder) if data.is_lazy else data.fingerprint()
@@ -47,20 +67,17 @@ def save(data: PreferenceData, path: str | Path, *, force: bool = False) -> None
                 lines.write(json.dumps(row._asdict(), ensure_ascii=False) + "\n")
 
 
-def prepare(path: str | Path, *, force: bool) -> Path:
-    """Make an empty output directory; with `force` an existing data set is replaced, anything else refused."""
-    folder = Path(path)
+def _writable(folder: Path, force: bool) -> Path:
+    """The output directory, if it is absent, empty, or with `force` a data set; anything else is refused."""
     if folder.exists() and not folder.is_dir():
         raise InputError("a file of this name exists.", path=folder, cure="Name a directory.")
     if folder.is_dir() and any(folder.iterdir()):
         if not force:
             raise InputError("the directory is not empty.", path=folder, cure="Use --force (force=True) to replace it.")
-        if not (folder / MANIFEST).exists():
+        if not is_dataset(folder):
             raise InputError(
                 "the directory holds something that is not a data set.", path=folder, cure="Name another directory."
             )
-        shutil.rmtree(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     return folder
 
 
