@@ -167,6 +167,10 @@ class PreferenceData:
             self._fingerprint = _fingerprint({name: self.table(name) for name in self.counts()})
         return self._fingerprint
 
+    def known_fingerprint(self) -> str | None:
+        """The fingerprint if it is recorded or the tables are in memory; scanned tables are not read for it."""
+        return self._fingerprint if self.is_lazy else self.fingerprint()
+
     def __repr__(self) -> str:
         inside = ", ".join(f"{n:,} {name}" for name, n in self.counts().items())
         return f"PreferenceData({inside or 'empty'})"

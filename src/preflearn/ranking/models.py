@@ -1,0 +1,457 @@
+"""Rating models of named items: Bradley-Terry, Davidson, Rao-Kupper and graded comparisons.
+
+All are one estimator over one solver; they differ in their link. Constructors only store parameters; fitted state ends in `_`.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, ClassVar, Literal, Self
+
+import numpy as np
+
+from preflearn._version import __version__
+from preflearn.choice import Binary, Link, Ordinal
+from preflearn.choice import Davidson as DavidsonLink
+from preflearn.data import PreferenceData
+from preflearn.errors import InputError, NotComputable
+from preflearn.ranking.bootstrap import bootstrap
+from preflearn.ranking.cells import Cells, Floats
+from preflearn.ranking.covariance import Covariance, covariance
+from preflearn.ranking.design import Design, Prior
+from preflearn.ranking.graph import Connectivity, connectivity
+from preflearn.ranking.leaderboard import Effect, Leaderboard, Scale, Standing, critical_value, transform
+from preflearn.ranking.newton import Fit, newton
+from preflearn.ranking.predict import Prediction
+from preflearn.ranking.ranksets import RankSets, rank_sets
+from preflearn.ranking.style import covariates
+from preflearn.ranking.votes import Question, Votes, collect_votes
+
+Interval = Literal["auto", "model", "sandwich", "bootstrap"]
+FEW_CLUSTERS = 10
+
+
+class RatingModel(Prediction):
+    """Base of the rating models.
+
+    Args:
+        item: column of responses that names what is ranked ("system", "response_id", any other).
+        criterion: the criterion whose judgments count, when several are recorded.
+        cluster: column(s) whose values share their errors, as "annotator_id" or ("annotator_id", "prompt_id"); "auto" takes
+            annotators when at least ten are recorded, None treats votes as independent.
+        position: estimate the advantage of being shown first.
+        style: covariates held constant: a preset ("length", "lmarena"), names of counts or numeric response columns.
+        ridge: penalty `ridge/2 * sum(strength**2)` on the summed log-likelihood.
+        ghost: pseudo-wins and pseudo-losses of every item against a ghost of strength 0 (0.5 is a usual choice).
+        covariate_ridge: the same penalty on covariates.
+        interval: "model" (inverse information), "sandwich" (clustered if `cluster`), "bootstrap" (votes, or clusters);
+            "auto" = sandwich.
+        n_bootstrap: replicates for "bootstrap".
+        since, until: judgments from this time on, and before that one.
+        propensity: weigh votes by 1 / propensity.
+        seed: of bootstrap and rank-set draws.
+        tolerance: squared Newton decrement at which the fit stops.
+        max_iterations: Newton steps.
+
+    Votes are `outcome` a/b, ties of all kinds, or a teacher's `probability`. Strengths exist for the items of the largest strongly
+    connected component (all of them with a prior); others keep a status instead of a number.
+    """
+
+    name: ClassVar[str] = ""
+
+    def __init__(
+        self,
+        *,
+        item: str = "system",
+        criterion: str | None = None,
+        cluster: str | Sequence[str] | None = "auto",
+        position: bool = False,
+        style: str | Sequence[str] | None = None,
+        ridge: float = 0.0,
+        ghost: float = 0.0,
+        covariate_ridge: float = 0.0,
+        interval: Interval = "auto",
+        n_bootstrap: int = 200,
+        since: str | datetime | None = None,
+        until: str | datetime | None = None,
+        propensity: bool = False,
+        seed: int = 0,
+        tolerance: float = 1e-8,
+        max_iterations: int = 100,
+    ) -> None:
+        self.item = item
+        self.criterion = criterion
+        self.cluster = cluster
+        self.position = position
+        self.style = style
+        self.ridge = ridge
+        self.ghost = ghost
+        self.covariate_ridge = covariate_ridge
+        self.interval = interval
+        self.n_bootstrap = n_bootstrap
+        self.since = since
+        self.until = until
+        self.propensity = propensity
+        self.seed = seed
+        self.tolerance = tolerance
+        self.max_iterations = max_iterations
+
+    def get_params(self) -> dict[str, Any]:
+        """Constructor parameters."""
+        return {
+            name: getattr(self, name) for name in inspect.signature(RatingModel.__init__).parameters if name != "self"
+        }
+
+    def link(self) -> Link:
+        """The link that the model asks for; without ties or grades in the data a simpler one is fitted."""
+        raise NotImplementedError
+
+    # -- fitting ---------------------------------------------------------------------------------------------------
+
+    def fit(self, data: PreferenceData) -> Self:
+        """Estimate strengths from `data.comparisons`.
+
+        Raises:
+            InputError: nothing to count, unknown columns, several criteria and none chosen, bad parameters.
+        """
+        self._check()
+        cluster, notes = self._clusters(data)
+        votes = collect_votes(
+            data,
+            self.link(),
+            Question(
+                item=self.item,
+                criterion=self.criterion,
+                cluster=cluster,
+                position=self.position,
+                style=covariates(self.style) if self.style else (),
+                since=self.since,
+                until=self.until,
+                propensity=self.propensity,
+            ),
+        )
+        self.fit_votes(votes)
+        self.warnings_ = [*notes, *self.warnings_]
+        self.data_fingerprint_ = data.known_fingerprint()
+        return self
+
+    def fit_votes(self, votes: Votes) -> Self:
+        """Estimate strengths from counted votes (see `collect_votes`, `votes_of_codes`)."""
+        self._check()
+        self.votes_ = votes
+        self.items_ = votes.items
+        self.warnings_: list[str] = list(votes.warnings)
+        self.data_fingerprint_: str | None = None
+        self.link_ = votes.link
+        self.connectivity_: Connectivity = connectivity(votes.cells)
+        prior = Prior(self.ridge, self.ghost, self.covariate_ridge)
+        keep = self._kept(prior)
+        self.estimable_ = np.flatnonzero(keep)
+        self.strengths_ = np.full(len(votes.items), np.nan)
+        self.fit_: Fit | None = None
+        self.covariance_: Covariance | None = None
+        self.replicates_: Floats | None = None
+        self.design_: Design | None = None
+        if len(self.estimable_) > 1:
+            self._estimate(self._inside(votes.cells, keep), prior)
+        else:
+            self.warnings_.append("no two items are comparable: no strength is computable")
+        self._warn_of_connectivity(prior)
+        return self
+
+    def _check(self) -> None:
+        for name in ("ridge", "ghost", "covariate_ridge"):
+            value = getattr(self, name)
+            if not (np.isfinite(value) and value >= 0):
+                raise InputError(f"{name} must be a finite number >= 0.", value=value)
+        if self.interval not in ("auto", "model", "sandwich", "bootstrap"):
+            raise InputError(
+                "there is no such interval.", value=self.interval, cure="Use auto, model, sandwich or bootstrap."
+            )
+
+    def _clusters(self, data: PreferenceData) -> tuple[tuple[str, ...], list[str]]:
+        if self.cluster is None:
+            return (), []
+        if self.cluster != "auto":
+            return ((self.cluster,) if isinstance(self.cluster, str) else tuple(self.cluster)), []
+        if "annotator_id" not in data.columns("comparisons"):
+            return (), ["no annotators are recorded: intervals take all votes as independent"]
+        n = data.height("annotators")
+        if n < FEW_CLUSTERS:
+            return (), [
+                f"only {n} annotators are recorded: intervals take votes as independent and speak of these annotators only"
+            ]
+        return ("annotator_id",), []
+
+    def _kept(self, prior: Prior) -> np.ndarray[Any, np.dtype[np.bool_]]:
+        status = np.array(self.connectivity_.status)
+        return status != "no_votes" if prior.on_strengths else status == "estimable"
+
+    def _inside(self, cells: Cells, keep: np.ndarray[Any, np.dtype[np.bool_]]) -> Cells:
+        codes = np.cumsum(keep) - 1
+        used = keep[cells.left] & keep[cells.right] & (cells.left != cells.right) & (cells.weight > 0)
+        lost = float(cells.count[~used].sum())
+        if lost:
+            self.warnings_.append(f"{lost:,.0f} votes join items that are not comparable and say nothing of strengths")
+        return cells.take(used, codes, int(keep.sum()))
+
+    def _estimate(self, cells: Cells, prior: Prior) -> None:
+        decisive = cells.targets[cells.target] @ _decided(self.link_)
+        if not decisive.any() and "tie" in self.link_.outcomes:
+            self.warnings_.append("every vote is a tie: the strengths are not computable")
+            return
+        design = Design(cells, self.link_, position=self.position and bool(cells.first.any()), prior=prior)
+        if self.position and not cells.first.any():
+            self.warnings_.append("which side was shown first is not recorded: no position effect is estimated")
+        start = np.concatenate([np.zeros(design.n + design.p), np.asarray(self.link_.initial(), np.float64)])
+        try:
+            fit = newton(design, start, tolerance=self.tolerance, max_iterations=self.max_iterations)
+        except NotComputable as error:
+            self.warnings_.append(f"not computable because {error}")
+            return
+        if not fit.converged:
+            self.warnings_.append(
+                f"the fit did not converge in {fit.iterations} steps (squared Newton decrement {fit.decrement:.2g})"
+            )
+        self.design_, self.fit_ = design, fit
+        self.covariance_ = self._covariance(design, fit)
+        theta = fit.parameters[: design.n]
+        self.strengths_[self.estimable_] = theta - theta.mean()
+
+    def _covariance(self, design: Design, fit: Fit) -> Covariance:
+        clusters = self.votes_.clusters
+        if self.interval == "model":
+            return covariance(design, fit, kind="model", seed=self.seed)
+        if self.interval == "bootstrap":
+            if len(clusters) > 1:
+                raise InputError(
+                    "a bootstrap resamples one kind of cluster.", cure="Use the sandwich interval for two."
+                )
+            replicates = bootstrap(
+                design, fit, n=self.n_bootstrap, cluster=clusters[0] if clusters else None, seed=self.seed
+            )
+            if replicates.failed:
+                self.warnings_.append(f"{replicates.failed} bootstrap replicates could not be fitted and are left out")
+            self.replicates_ = replicates.parameters
+            used = {name: len(design.cells.cluster_codes[name]) for name in clusters}
+            return Covariance(np.cov(replicates.parameters.T), None, "bootstrap", used, np.inf, [])
+        kind = "clustered" if clusters else "sandwich"
+        found = covariance(design, fit, kind=kind, clusters=clusters, seed=self.seed)
+        self.warnings_.extend(found.notes)
+        for name, n in found.clusters.items():
+            if n < FEW_CLUSTERS:
+                self.warnings_.append(f"only {n} clusters of {name}: clustered intervals are too short with so few")
+        return found
+
+    def _warn_of_connectivity(self, prior: Prior) -> None:
+        status = self.connectivity_.status
+        for kind, meaning in (
+            ("undefeated", "never lost: their strength has no finite estimate"),
+            ("winless", "never won: their strength has no finite estimate"),
+            ("other_component", "are not comparable with the main group of items"),
+            ("no_votes", "have no votes"),
+        ):
+            names = [item for item, found in zip(self.items_, status) if found == kind]
+            if not names:
+                continue
+            shown = ", ".join(names[:10]) + (f" and {len(names) - 10:,} more" if len(names) > 10 else "")
+            tail = "; their place rests on the prior" if prior.on_strengths and kind != "no_votes" else ""
+            self.warnings_.append(f"{len(names):,} items {meaning}{tail}: {shown}")
+
+    # -- answers ---------------------------------------------------------------------------------------------------
+
+    def leaderboard(
+        self,
+        *,
+        scale: Scale = "logit",
+        anchor: str | tuple[str, float] | None = None,
+        level: float = 0.95,
+    ) -> Leaderboard:
+        """Items best first with intervals, simultaneous rank sets and tiers.
+
+        Raises:
+            InputError: unknown scale, level outside (0, 1), or an anchor without a strength.
+        """
+        self._fitted()
+        if not 0 < level < 1:
+            raise InputError("the level must lie between 0 and 1.", value=level)
+        standings, described = self._standings(scale, anchor, level)
+        warnings = list(self.warnings_)
+        effects = self._effects(level, warnings)
+        return Leaderboard(
+            model=self._name(),
+            scale=scale,
+            anchor=described,
+            level=level,
+            items=standings,
+            effects=effects,
+            converged=self.fit_ is not None and self.fit_.converged,
+            iterations=self.fit_.iterations if self.fit_ else 0,
+            log_likelihood=self.fit_.log_likelihood if self.fit_ else None,
+            n_votes=round(self.votes_.used),
+            n_annotators=self.votes_.n_annotators,
+            clustered_by=list(self.votes_.clusters[:2]) if self.interval != "model" else [],
+            interval=self.covariance_.kind if self.covariance_ else "none",
+            components=self._components(),
+            excluded=self.votes_.excluded,
+            warnings=warnings,
+            data_fingerprint=self.data_fingerprint_,
+            version=__version__,
+        )
+
+    def _name(self) -> str:
+        return self.name
+
+    def rank_sets(self, level: float = 0.95) -> RankSets:
+        """Simultaneous rank sets and tiers of the estimable items, in the order of `estimable_`."""
+        if self.covariance_ is None:
+            raise NotComputable("rank sets are not computable because no strength is")
+        return rank_sets(self.strengths_[self.estimable_], self.covariance_, level=level, seed=self.seed)
+
+    def _standings(
+        self, scale: Scale, anchor: str | tuple[str, float] | None, level: float
+    ) -> tuple[list[Standing], str]:
+        votes = np.rint(self.votes_.cells.votes_per_item()).astype(int)
+        status = self.connectivity_.status
+        if self.covariance_ is None:
+            return [
+                Standing(item, None, None, None, None, None, None, None, int(votes[i]), status[i])
+                for i, item in enumerate(self.items_)
+            ], "none"
+        kept = self.estimable_
+        names = tuple(self.items_[i] for i in kept)
+        replicates = None if self.replicates_ is None else self.replicates_[:, : len(kept)]
+        shown = transform(
+            names,
+            self.strengths_[kept],
+            self.covariance_,
+            scale=scale,
+            anchor=anchor,
+            level=level,
+            replicates=replicates,
+        )
+        sets = self.rank_sets(level)
+        out = [
+            Standing(
+                names[k],
+                float(shown.value[k]),
+                float(shown.se[k]),
+                float(shown.low[k]),
+                float(shown.high[k]),
+                int(sets.low[k]),
+                int(sets.high[k]),
+                int(sets.tier[k]),
+                int(votes[kept[k]]),
+                status[kept[k]],
+            )
+            for k in np.argsort(-shown.value, kind="stable")
+        ]
+        rest = sorted(set(range(len(self.items_))) - set(kept.tolist()), key=lambda i: (_ORDER.index(status[i]), i))
+        out += [
+            Standing(self.items_[i], None, None, None, None, None, None, None, int(votes[i]), status[i]) for i in rest
+        ]
+        return out, shown.anchor
+
+    def _effects(self, level: float, warnings: list[str]) -> list[Effect]:
+        if self.fit_ is None or self.covariance_ is None or self.design_ is None:
+            return []
+        design = self.design_
+        estimates = self.fit_.parameters[design.n :]
+        errors = self.covariance_.standard_errors()[design.n :]
+        reach = critical_value(self.covariance_, level) * errors
+        out = []
+        for (name, meaning), value, error, distance in zip(self._effect_names(), estimates, errors, reach):
+            if abs(value) > 15 or error > 15:
+                warnings.append(f"the effect {name} is not estimable: the data lets it grow without bound")
+                out.append(Effect(name, None, None, None, None, meaning))
+            else:
+                out.append(
+                    Effect(name, float(value), float(error), float(value - distance), float(value + distance), meaning)
+                )
+        return out
+
+    def _effect_names(self) -> list[tuple[str, str]]:
+        assert self.design_ is not None
+        position = self.design_.p > len(self.votes_.covariates)
+        names = [("position", "logit advantage of the side shown first")] if position else []
+        names += [(name, "logit per standard unit of the relative difference") for name in self.votes_.covariates]
+        tie = "log nu: equal items tie with probability nu/(2 + nu)"
+        thresholds = "threshold on the logit scale"
+        names += [(name, tie if name == "log_tie" else thresholds) for name in self.link_.parameters]
+        return names
+
+    def _components(self) -> list[dict[str, Any]]:
+        found = self.connectivity_.components
+        return [
+            {
+                "items": [self.items_[i] for i in component.items],
+                "votes": component.votes,
+                "relation": component.relation,
+            }
+            for component in found
+            if len(found) > 1 and len(component.items) > 0
+        ]
+
+
+_ORDER = ["undefeated", "estimable", "other_component", "winless", "no_votes"]
+
+
+def _decided(link: Link) -> Floats:
+    return np.array([0.0 if name == "tie" else 1.0 for name in link.outcomes])
+
+
+class BradleyTerry(RatingModel):
+    """P(a beats b) = sigma(theta_a - theta_b); a tie counts as half a win for each side.
+
+    Source: Bradley and Terry 1952; half-wins are the arenas' convention (Chiang et al. 2024, arXiv 2403.04132).
+    """
+
+    name = "bradley_terry"
+
+    def link(self) -> Link:
+        """Binary."""
+        return Binary()
+
+
+class Davidson(RatingModel):
+    """Ties as a third outcome whose odds are nu times the geometric mean of the strengths.
+
+    Source: Davidson 1970.
+    """
+
+    name = "davidson"
+
+    def link(self) -> Link:
+        """Davidson."""
+        return DavidsonLink()
+
+
+class RaoKupper(RatingModel):
+    """Ties when the noisy difference falls within a threshold: cumulative logit with one threshold.
+
+    Source: Rao and Kupper 1967.
+    """
+
+    name = "rao_kupper"
+
+    def link(self) -> Link:
+        """Ordinal with one level and ties."""
+        return Ordinal(levels=1, ties=True)
+
+
+class Graded(RatingModel):
+    """Strengths of preference ("much better", "slightly better", tie) as a cumulative logit with symmetric thresholds.
+
+    Source: Agresti 1992; McCullagh 1980.
+    """
+
+    name = "graded"
+
+    def link(self) -> Link:
+        """Ordinal; the number of grades is read off the data."""
+        return Ordinal(levels=2, ties=False)
+
+
+MODELS: dict[str, type[RatingModel]] = {model.name: model for model in (BradleyTerry, Davidson, RaoKupper, Graded)}

@@ -1,0 +1,172 @@
+"""One damped Newton solver for every rating model: dense Cholesky for few items, preconditioned CG for many.
+
+It stops on the Newton decrement, which measures the distance to the optimum in standard errors, never on the size of a mean
+gradient, which is small by itself when votes are spread over many items.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from scipy.linalg import cho_factor, cho_solve
+from scipy.sparse.linalg import LinearOperator
+
+from preflearn.errors import NotComputable
+from preflearn.ranking.cells import Floats
+from preflearn.ranking.design import Design, Evaluation, Information
+
+DENSE_LIMIT = 2_000
+"""Up to this many items the information matrix is factorised; above, systems are solved by conjugate gradients."""
+
+
+class Fit(NamedTuple):
+    """Where the solver ended."""
+
+    parameters: Floats
+    log_likelihood: float
+    decrement: float
+    """Squared Newton decrement at the last evaluation: twice the log-likelihood still to be gained."""
+    iterations: int
+    converged: bool
+    information: Information
+
+
+class Solver(NamedTuple):
+    """Solves information @ x = b for b [m] or [m, r]; the free shift of the strengths is removed."""
+
+    solve: Callable[[Floats], Floats]
+    inverse: Callable[[], Floats] | None
+    """The dense inverse, where it can be afforded."""
+
+
+def newton(
+    design: Design,
+    start: Floats,
+    *,
+    weights: Floats | None = None,
+    tolerance: float = 1e-8,
+    max_iterations: int = 100,
+) -> Fit:
+    """Maximise the (penalised) log-likelihood of `design` from `start` [n + q].
+
+    The step is halved until the value rises; convergence is declared when the squared decrement falls below `tolerance`, and
+    one last full step, whose error is of the order of the tolerance squared, is taken.
+
+    Raises:
+        NotComputable: the information matrix is not positive definite (parameters not determined by the data).
+    """
+    parameters = start.copy()
+    here = design.evaluate(parameters, weights)
+    if not np.isfinite(here.value):
+        raise NotComputable("the likelihood is zero at the starting point; a category may never have been observed")
+    decrement = np.inf
+    for iteration in range(1, max_iterations + 1):
+        # A step need not be more exact than the quadratic model it minimises.
+        precision = min(0.1, max(1e-8, 0.1 * np.sqrt(decrement)))
+        step = solver(here.information, design, precision=precision).solve(here.gradient)
+        decrement = float(here.gradient @ step)
+        if decrement < 0 or not np.isfinite(decrement):
+            raise NotComputable("the information matrix is singular: the data does not determine every parameter")
+        parameters, here = _line_search(design, parameters, step, here, decrement, weights)
+        if decrement < tolerance:
+            return Fit(parameters, here.log_likelihood, decrement, iteration, True, here.information)
+    return Fit(parameters, here.log_likelihood, decrement, max_iterations, False, here.information)
+
+
+def _line_search(
+    design: Design, parameters: Floats, step: Floats, here: Evaluation, decrement: float, weights: Floats | None
+) -> tuple[Floats, Evaluation]:
+    scale = 1.0
+    noise = 1e-12 * (1.0 + abs(here.value))
+    for _ in range(40):
+        candidate = parameters + scale * step
+        there = design.evaluate(candidate, weights)
+        if np.isfinite(there.value) and there.value >= here.value + 1e-4 * scale * decrement - noise:
+            return candidate, there
+        scale /= 2
+    return parameters, here
+
+
+def solver(information: Information, design: Design, *, precision: float = 1e-10) -> Solver:
+    """A way to solve with the information matrix, chosen by the number of items."""
+    free_shift = not design.prior.on_strengths
+    if design.n <= DENSE_LIMIT:
+        return _dense(information, free_shift)
+    return _iterative(information, free_shift, precision)
+
+
+def _dense(information: Information, free_shift: bool) -> Solver:
+    matrix = information.dense()
+    n = information.border.shape[0]
+    if free_shift and n:
+        # The likelihood does not change along (1, ..., 1, 0, ..., 0): any positive curvature there leaves the
+        # solution orthogonal to it, because the gradient is.
+        matrix[:n, :n] += max(np.trace(matrix[:n, :n]) / n, 1e-300) / n
+    scale = 1.0 / np.sqrt(np.maximum(np.diagonal(matrix), 1e-300))
+    try:
+        factor = cho_factor(matrix * scale[:, None] * scale, lower=True, overwrite_a=True, check_finite=False)
+    except np.linalg.LinAlgError:
+        raise NotComputable("the information matrix is singular: the data does not determine every parameter") from None
+
+    def solve(rhs: Floats) -> Floats:
+        scaled = (rhs.T * scale).T
+        solution = (cho_solve(factor, scaled, check_finite=False).T * scale).T
+        if free_shift and n:
+            solution[:n] -= solution[:n].mean(0)
+        return solution  # type: ignore[no-any-return]
+
+    return Solver(solve, lambda: solve(np.eye(len(matrix))))
+
+
+def _iterative(information: Information, free_shift: bool, precision: float) -> Solver:
+    n, q = information.border.shape
+    block = information.sparse()
+    border, corner = information.border, information.corner
+    inverse_diagonal = 1.0 / np.maximum(np.concatenate([block.diagonal, np.diagonal(corner)]), 1e-300)
+
+    def multiply(x: Floats) -> Floats:
+        top = block @ x[:n]
+        if not q:
+            return top
+        return np.concatenate([top + border @ x[n:], border.T @ x[:n] + corner @ x[n:]])
+
+    operator = LinearOperator((n + q, n + q), matvec=multiply)
+
+    def solve(rhs: Floats) -> Floats:
+        if rhs.ndim == 2:
+            return np.stack([solve(column) for column in rhs.T], axis=1)
+        solution = conjugate_gradient(operator, rhs, inverse_diagonal, precision=precision)
+        if free_shift:
+            solution[:n] -= solution[:n].mean()
+        return solution
+
+    return Solver(solve, None)
+
+
+def conjugate_gradient(
+    operator: LinearOperator, rhs: Floats, inverse_diagonal: Floats, *, precision: float, max_iterations: int = 5_000
+) -> Floats:
+    """Solve a positive (semi-)definite system with a diagonal preconditioner to a relative residual of `precision`.
+
+    Source: Hestenes and Stiefel 1952; a consistent semi-definite system is solved in its range.
+    """
+    x = np.zeros_like(rhs)
+    residual = rhs.copy()
+    z = inverse_diagonal * residual
+    direction = z.copy()
+    energy = residual @ z
+    goal = precision**2 * energy
+    for _ in range(max_iterations):
+        if energy <= goal or energy == 0:
+            break
+        product = operator.matvec(direction)
+        alpha = energy / (direction @ product)
+        x += alpha * direction
+        residual -= alpha * product
+        z = inverse_diagonal * residual
+        previous, energy = energy, residual @ z
+        direction *= energy / previous
+        direction += z
+    return x

@@ -1,0 +1,514 @@
+"""From a data set to counted cells: which judgments are votes between items, and what became of the others.
+
+Nothing is dropped or pooled in silence: every judgment that is not used is counted under a reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+import numpy as np
+import polars as pl
+
+from preflearn.choice import Binary, Link, Ordinal
+from preflearn.data import PreferenceData
+from preflearn.data.columns import attach
+from preflearn.data.schema import COMPARISONS, TIES
+from preflearn.errors import InputError
+from preflearn.ranking.cells import Accumulator, Cells, Floats, Ints, cells_of_votes
+from preflearn.ranking.style import covariates, difference, with_covariates
+
+_BATCH = 1 << 21
+_SOFT_LIMIT = 512
+"""Up to this many distinct soft labels votes are counted together; above, each vote is a cell of its own."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """Which votes to count, and how.
+
+    Attributes:
+        item: column of responses that names what is ranked.
+        criterion: the one criterion whose judgments count; needed when several are recorded.
+        cluster: columns whose values share their errors, up to two.
+        position: keep which side was shown first.
+        style: covariates, see `preflearn.ranking.style`.
+        since, until: judgments from this time on, and before that one (ISO 8601 or datetime).
+        propensity: weigh by 1 / propensity.
+    """
+
+    item: str = "system"
+    criterion: str | None = None
+    cluster: tuple[str, ...] = ()
+    position: bool = False
+    style: tuple[str, ...] = ()
+    since: str | datetime | None = None
+    until: str | datetime | None = None
+    propensity: bool = False
+
+
+@dataclass(frozen=True)
+class Votes:
+    """Counted votes of a data set, and the account of what was not counted."""
+
+    items: tuple[str, ...]
+    link: Link
+    cells: Cells
+    used: float
+    """Judgments in the cells."""
+    excluded: Mapping[str, float]
+    """Judgments left out, by reason."""
+    n_annotators: int | None
+    """None when no annotators are recorded."""
+    covariates: tuple[str, ...] = ()
+    covariate_scale: tuple[float, ...] = ()
+    """Root mean square by which each covariate was divided."""
+    clusters: tuple[str, ...] = ()
+    """Names of the cluster matrices: the one column, or both and their intersection."""
+    cluster_labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    grades: tuple[int, ...] = ()
+    """Recorded strengths that the grades of an ordinal link stand for."""
+    warnings: tuple[str, ...] = ()
+
+
+def collect_votes(data: PreferenceData, link: Link, question: Question) -> Votes:
+    """Count the votes of `data.comparisons` for a link.
+
+    Raises:
+        InputError: no comparisons, no such column, several criteria and none chosen, nothing left to count.
+    """
+    if not data.height("comparisons"):
+        raise InputError(
+            "the data set has no comparisons.",
+            cure="Convert rankings or ratings to comparisons first (`preflearn convert`).",
+        )
+    warnings: list[str] = []
+    names = covariates(question.style) if question.style else ()
+    if names:
+        data, style_columns = with_covariates(data, names)
+    else:
+        style_columns = []
+    frame = _frame(data, question, style_columns)
+    frame = _restrict(frame, question)
+    items, labels = _labels(data, frame, question)
+    account = _account(frame, warnings)
+    link, grades = _link_for(account.live, link, warnings)
+    live = frame.filter(pl.col("__reason").is_null())
+    targets, soft = _targets(live, link)
+    compact = live.select(_codes(items, labels, link, grades, soft, style_columns))
+    sizes = {name: len(values) for name, values in labels.items()}
+    if style_columns or len(soft) > _SOFT_LIMIT:
+        cells, names, scale = _each(compact, len(items), targets, question, names, sizes, warnings)
+    else:
+        scale = ()
+        cells = _counted(compact, len(items), targets, question, sizes)
+    for name, size in sizes.items():
+        missing = int(np.count_nonzero(cells.cluster_codes[name] >= size))
+        if missing:
+            warnings.append(f"{missing:,} votes have no {name}; each counts as a cluster of its own")
+    return Votes(
+        tuple(items),
+        link,
+        cells,
+        cells.n_votes,
+        account.excluded,
+        _annotators(live, question, labels),
+        names,
+        scale,
+        _cluster_names(question.cluster),
+        {name: tuple(values) for name, values in labels.items()},
+        grades,
+        tuple(warnings),
+    )
+
+
+def _cluster_names(cluster: Sequence[str]) -> tuple[str, ...]:
+    if len(cluster) > 2:
+        raise InputError(f"{len(cluster)} cluster columns are given.", cure="Up to two are possible.")
+    return (*cluster, "*".join(cluster)) if len(cluster) == 2 else tuple(cluster)
+
+
+# -- the frame -------------------------------------------------------------------------------------------------------
+
+
+def _frame(data: PreferenceData, question: Question, style_columns: Sequence[str]) -> pl.LazyFrame:
+    """One row per judgment with every column that matters, null where not recorded."""
+    wanted = {f"__cluster_{name}": name for name in question.cluster}
+    if question.item == "response_id" or (question.item == "system" and _systems_are_responses(data)):
+        sides = [pl.col("response_a").alias("__a"), pl.col("response_b").alias("__b")]
+    else:
+        if question.item not in data.columns("responses"):
+            raise InputError(
+                f"the responses have no column {question.item!r} to rank by.",
+                cure=f"They have: {', '.join(data.columns('responses'))}; response_id ranks single responses.",
+            )
+        wanted |= {"__a": f"a.{question.item}", "__b": f"b.{question.item}"}
+        sides = [pl.col("__a").cast(pl.String), pl.col("__b").cast(pl.String)]
+    for column in style_columns:
+        wanted |= {f"__a{column}": f"a.{column}", f"__b{column}": f"b.{column}"}
+    frame = attach(data, "comparisons", wanted)
+    recorded = set(data.columns("comparisons"))
+    planned = [
+        pl.col(column.name) if column.name in recorded else pl.lit(None, dtype=column.dtype).alias(column.name)
+        for column in COMPARISONS.columns
+        if column.name in _NEEDED
+    ]
+    clusters = [pl.col(f"__cluster_{name}").cast(pl.String) for name in question.cluster]
+    styles = [
+        difference(pl.col(f"__a{column}"), pl.col(f"__b{column}")).alias(f"__x{column}") for column in style_columns
+    ]
+    weight = pl.col("weight").fill_null(1.0)
+    if question.propensity:
+        if "propensity" not in recorded:
+            raise InputError("no propensities are recorded, so votes cannot be weighed by them.")
+        weight = weight / pl.col("propensity").fill_null(1.0)
+    return frame.select(*planned, *sides, *clusters, *styles).with_columns(weight.alias("__weight"))
+
+
+_NEEDED = {
+    "outcome", "strength", "probability", "probability_tie", "shown_first", "count", "weight", "propensity",
+    "time", "criterion_id", "protocol", "annotator_id",
+}  # fmt: skip
+
+
+def _systems_are_responses(data: PreferenceData) -> bool:
+    """Whether every response is a named system, so that no join is needed."""
+    if "system" not in data.columns("responses"):
+        return False
+    same = data.lazy("responses").select(
+        (pl.col("system").cast(pl.String) == pl.col("response_id")).fill_null(False).all()
+    )
+    return bool(same.collect(engine="streaming").item())
+
+
+def _restrict(frame: pl.LazyFrame, question: Question) -> pl.LazyFrame:
+    if question.criterion is not None:
+        frame = frame.filter(pl.col("criterion_id").cast(pl.String) == question.criterion)
+    if question.since is not None:
+        frame = frame.filter(pl.col("time") >= _moment(question.since, "since"))
+    if question.until is not None:
+        frame = frame.filter(pl.col("time") < _moment(question.until, "until"))
+    return frame.with_columns(_reason().alias("__reason"))
+
+
+def _moment(value: str | datetime, name: str) -> datetime:
+    if isinstance(value, str):
+        try:
+            value = datetime.fromisoformat(value)
+        except ValueError:
+            raise InputError(f"{name} is not a time.", value=value, cure="Use ISO 8601, as 2024-05-31.") from None
+    return value.replace(tzinfo=UTC) if value.tzinfo is None else value
+
+
+def _reason() -> pl.Expr:
+    """Why a judgment is not a vote; null if it is one."""
+    weight = pl.col("__weight")
+    soft = pl.col("probability").is_not_null()
+    chance = pl.col("probability") + pl.col("probability_tie").fill_null(0.0)
+    return (
+        pl.when(pl.col("outcome").is_null() & ~soft)
+        .then(pl.lit("not judged"))
+        .when(pl.col("outcome") == "skip")
+        .then(pl.lit("skipped"))
+        .when(pl.col("__a").is_null() | pl.col("__b").is_null())
+        .then(pl.lit("an item is not named"))
+        .when(pl.col("__a") == pl.col("__b"))
+        .then(pl.lit("an item against itself"))
+        .when(weight.is_nan() | weight.is_infinite() | (weight < 0))
+        .then(pl.lit("weight is not a finite number >= 0"))
+        .when(weight == 0)
+        .then(pl.lit("weight is zero"))
+        .when(soft & ~(chance.is_between(0, 1 + 1e-9) & (pl.col("probability") >= 0)))
+        .then(pl.lit("probability outside [0, 1]"))
+        .otherwise(pl.lit(None, dtype=pl.String))
+    )
+
+
+# -- accounts and labels ---------------------------------------------------------------------------------------------
+
+
+class _Account(NamedTuple):
+    live: pl.DataFrame
+    """Votes by outcome, strength, criterion and protocol, as column n."""
+    excluded: dict[str, float]
+
+
+def _account(frame: pl.LazyFrame, warnings: list[str]) -> _Account:
+    count = pl.col("count").fill_null(1).cast(pl.Float64)
+    soft_tie = (pl.col("probability_tie").fill_null(0.0) > 0).alias("soft_tie")
+    table = (
+        frame.with_columns(pl.col("criterion_id", "protocol").cast(pl.String), soft_tie)
+        .group_by("__reason", "outcome", "strength", "criterion_id", "protocol", "soft_tie")
+        .agg(count.sum().alias("n"))
+        .collect(engine="streaming")
+    )
+    live = table.filter(pl.col("__reason").is_null())
+    lost = table.filter(pl.col("__reason").is_not_null()).group_by("__reason").agg(pl.col("n").sum()).sort("__reason")
+    excluded = {str(reason): float(n) for reason, n in lost.rows()}
+    if not live.height:
+        reasons = "; ".join(f"{reason}: {n:,.0f}" for reason, n in excluded.items()) or "no row matches the filters"
+        raise InputError(f"there is no vote to count ({reasons}).")
+    criteria = live["criterion_id"].drop_nulls().unique().sort().to_list()
+    if len(criteria) > 1:
+        raise InputError(
+            f"judgments of {len(criteria)} criteria are recorded, and they are never pooled silently.",
+            cure=f"Choose one with criterion (--criterion): {', '.join(criteria)}; or rank by criterion_id.",
+        )
+    protocols = live["protocol"].unique().sort().to_list()
+    if len(protocols) > 1:
+        named = ", ".join("none recorded" if name is None else str(name) for name in protocols)
+        warnings.append(f"votes of {len(protocols)} protocols are pooled ({named})")
+    warnings.extend(f"{n:,.0f} judgments left out: {reason}" for reason, n in excluded.items())
+    return _Account(live, excluded)
+
+
+def _annotators(live: pl.LazyFrame, question: Question, labels: Mapping[str, Sequence[str]]) -> int | None:
+    if "annotator_id" in question.cluster:
+        return len(labels["annotator_id"]) or None
+    unique = live.select(pl.col("annotator_id").drop_nulls().n_unique()).collect(engine="streaming").item()
+    return int(unique) or None
+
+
+def _link_for(live: pl.DataFrame, link: Link, warnings: list[str]) -> tuple[Link, tuple[int, ...]]:
+    """The link with the outcomes and grades that were used; says what the outcomes mean for it."""
+    seen = {str(outcome): float(n) for outcome, n in live.group_by("outcome").agg(pl.col("n").sum()).rows() if outcome}
+    ties = {name: seen[name] for name in TIES if seen.get(name)}
+    if len(ties) > 1 or (ties and "tie" not in ties):
+        parts = ", ".join(f"{n:,.0f} {name}" for name, n in ties.items())
+        warnings.append(f"{parts} all count as ties in this model")
+    tied = bool(ties) or bool(live["soft_tie"].any())
+    if isinstance(link, Ordinal) and not (link.levels == 1 and link.ties):
+        return _graded(live, tied, warnings)
+    if "tie" in link.outcomes and not tied:
+        warnings.append("no ties are recorded, so the tie parameter is left out and the model is bradley_terry")
+        return Binary(), ()
+    if "tie" not in link.outcomes and tied:
+        warnings.append(
+            f"{sum(ties.values()):,.0f} ties count as half a win for each side, which draws strengths together; "
+            "davidson or rao_kupper model ties"
+        )
+    return link, ()
+
+
+def _graded(live: pl.DataFrame, tied: bool, warnings: list[str]) -> tuple[Link, tuple[int, ...]]:
+    decided = live.filter(pl.col("outcome").is_in(["a", "b"]))
+    grades = decided["strength"].drop_nulls().unique().sort().to_list()
+    ungraded = float(decided.filter(pl.col("strength").is_null())["n"].sum())
+    if not grades:
+        raise InputError(
+            "no strengths are recorded, so a graded model has nothing to use.", cure="Use bradley_terry or davidson."
+        )
+    if ungraded:
+        warnings.append(f"{ungraded:,.0f} wins without a recorded strength count as the weakest grade")
+    if grades != list(range(1, len(grades) + 1)):
+        warnings.append(f"strengths used are {grades}; they are taken as {len(grades)} successive grades")
+    return Ordinal(levels=len(grades), ties=tied), tuple(grades)
+
+
+def _labels(data: PreferenceData, frame: pl.LazyFrame, question: Question) -> tuple[list[str], dict[str, list[str]]]:
+    """Names of the items (also those without votes) and of the clusters."""
+    live = frame.filter(pl.col("__reason").is_null())
+    if question.item == "response_id":
+        items = pl.concat([live.select(pl.col(side).alias("item")) for side in ("__a", "__b")]).unique()
+    else:
+        items = data.lazy("responses").select(pl.col(question.item).cast(pl.String).alias("item")).drop_nulls().unique()
+    names = items.sort("item").collect(engine="streaming")["item"].to_list()
+    labels = {
+        name: live.select(pl.col(f"__cluster_{name}").alias("c"))
+        .drop_nulls()
+        .unique()
+        .sort("c")
+        .collect(engine="streaming")["c"]
+        .to_list()
+        for name in question.cluster
+    }
+    return names, labels
+
+
+# -- codes -----------------------------------------------------------------------------------------------------------
+
+
+def hard_targets(link: Link) -> dict[str, list[float]]:
+    """Outcome name of the comparisons table (graded ones as a1, b2, ...) -> distribution over the link's outcomes."""
+    k = len(link.outcomes)
+    rows = {name: [float(i == j) for j in range(k)] for i, name in enumerate(link.outcomes)}
+    if "tie" not in rows:
+        rows["tie"] = [0.5 if name in {"a", "b", "a1", "b1"} else 0.0 for name in link.outcomes]
+    return rows
+
+
+def _targets(live: pl.LazyFrame, link: Link) -> tuple[Floats, pl.DataFrame]:
+    """Distinct outcome distributions [T, K], closed under reversal, and the soft labels among them."""
+    rows = list(hard_targets(link).values())
+    soft = (
+        live.filter(pl.col("probability").is_not_null())
+        .select(pl.col("probability"), pl.col("probability_tie").fill_null(0.0))
+        .unique()
+        .sort("probability", "probability_tie")
+        .collect(engine="streaming")
+    )
+    index = {tuple(row): i for i, row in enumerate(rows)}
+
+    def add(row: list[float]) -> int:
+        key = tuple(row)
+        if key not in index:
+            index[key] = len(rows)
+            rows.append(row)
+        return index[key]
+
+    codes = []
+    for probability, tie in soft.rows():
+        row = _soft_row(link, probability, tie)
+        codes.append(add(row))
+        add(row[::-1])
+    soft = soft.with_columns(pl.Series("__target", codes, dtype=pl.Int64))
+    return np.array(rows, dtype=np.float64), soft
+
+
+def _soft_row(link: Link, probability: float, tie: float) -> list[float]:
+    lose = max(1.0 - probability - tie, 0.0)
+    if "tie" not in link.outcomes:
+        probability, lose, tie = probability + tie / 2, lose + tie / 2, 0.0
+    values = {"a": probability, "b": lose, "tie": tie, "a1": probability, "b1": lose}
+    return [values.get(name, 0.0) for name in link.outcomes]
+
+
+def _codes(
+    items: Sequence[str],
+    labels: Mapping[str, Sequence[str]],
+    link: Link,
+    grades: tuple[int, ...],
+    soft: pl.DataFrame,
+    style_columns: Sequence[str],
+) -> list[pl.Expr]:
+    """Expressions that turn a row into integer codes."""
+    names = list(hard_targets(link))
+    outcome = pl.col("outcome").replace({"both_good": "tie", "both_bad": "tie"})
+    if len(grades) > 1:
+        grade = pl.col("strength").replace_strict(list(grades), list(range(1, len(grades) + 1)), default=1)
+        outcome = pl.when(outcome == "tie").then(outcome).otherwise(outcome + grade.cast(pl.String))
+    code = outcome.replace_strict(names, list(range(len(names))), default=-1, return_dtype=pl.Int64)
+    if soft.height:
+        pair = pl.struct(pl.col("probability"), pl.col("probability_tie").fill_null(0.0))
+        known = soft.select(pl.struct("probability", "probability_tie")).to_series()
+        soft_code = pair.replace_strict(known, soft["__target"], default=-1, return_dtype=pl.Int64)
+        code = (
+            pl.when(pl.col("probability").is_not_null() & pl.col("outcome").is_null()).then(soft_code).otherwise(code)
+        )
+    item = pl.Enum(list(items))
+    first = pl.col("shown_first").replace_strict(["a", "b"], [1, -1], default=0, return_dtype=pl.Int8)
+    clusters = [
+        pl.col(f"__cluster_{name}").cast(pl.Enum(list(values))).to_physical().cast(pl.Int64).alias(f"__cluster_{name}")
+        for name, values in labels.items()
+    ]
+    return [
+        pl.col("__a").cast(item).to_physical().cast(pl.Int32).alias("left"),
+        pl.col("__b").cast(item).to_physical().cast(pl.Int32).alias("right"),
+        code.alias("target"),
+        first.alias("first"),
+        pl.col("count").cast(pl.Float64).alias("count"),
+        pl.col("__weight").alias("weight"),
+        *clusters,
+        *(pl.col(f"__x{column}") for column in style_columns),
+    ]
+
+
+def _batches(compact: pl.LazyFrame, question: Question) -> Iterator[pl.DataFrame]:
+    if len(question.cluster) == 2:  # pairs of clusters are numbered over all votes at once
+        yield compact.collect(engine="streaming")
+    else:
+        yield from compact.collect_batches(chunk_size=_BATCH, maintain_order=False, engine="streaming")
+
+
+class _ClusterCodes:
+    """Cluster codes of a batch; a vote without a recorded cluster gets a code of its own."""
+
+    def __init__(self, cluster: tuple[str, ...], sizes: Mapping[str, int]) -> None:
+        self.cluster, self._next = cluster, dict(sizes)
+
+    def of(self, batch: pl.DataFrame) -> dict[str, Ints]:
+        """By name, codes [m]; with two columns also those of their pairs."""
+        out: dict[str, Ints] = {}
+        for name in self.cluster:
+            codes = batch[f"__cluster_{name}"].fill_null(-1).to_numpy().copy()
+            missing = np.flatnonzero(codes < 0)
+            codes[missing] = self._next[name] + np.arange(len(missing))
+            self._next[name] += len(missing)
+            out[name] = codes
+        if len(self.cluster) == 2:
+            one, two = self.cluster
+            pairs = out[one] * (out[two].max(initial=0) + 1) + out[two]
+            out["*".join(self.cluster)] = np.unique(pairs, return_inverse=True)[1].astype(np.int64)
+        return out
+
+
+def _counted(
+    compact: pl.LazyFrame, n_items: int, targets: Floats, question: Question, sizes: Mapping[str, int]
+) -> Cells:
+    names = _cluster_names(question.cluster)
+    accumulator = Accumulator(n_items, targets, clusters=names, oriented=question.position)
+    codes = _ClusterCodes(question.cluster, sizes)
+    for batch in _batches(compact, question):
+        accumulator.add(
+            batch["left"].to_numpy(),
+            batch["right"].to_numpy(),
+            batch["target"].to_numpy(),
+            first=batch["first"].to_numpy() if question.position else None,
+            count=_or_none(batch["count"], 1.0),
+            weight=_or_none(batch["weight"], 1.0),
+            clusters=codes.of(batch),
+        )
+    return accumulator.cells()
+
+
+def _each(
+    compact: pl.LazyFrame,
+    n_items: int,
+    targets: Floats,
+    question: Question,
+    names: tuple[str, ...],
+    sizes: Mapping[str, int],
+    warnings: list[str],
+) -> tuple[Cells, tuple[str, ...], tuple[float, ...]]:
+    """One cell per vote, the covariates that differ between the sides of any vote, and their scale."""
+    frame = compact.collect(engine="streaming")
+    columns = [f"__x__style_{name}" for name in names]
+    features, scale = None, np.ones(0)
+    if columns:
+        missing = int(frame.select(pl.any_horizontal(pl.col(columns).is_null()).sum()).item())
+        if missing:
+            warnings.append(f"{missing:,} votes lack a covariate; it counts as no difference there")
+        features = frame.select(pl.col(columns).fill_null(0.0)).to_numpy().astype(np.float64)
+        spread = np.sqrt(np.mean(features**2, axis=0))
+        constant = [name for name, value in zip(names, spread) if value == 0]
+        warnings.extend(
+            f"the covariate {name} never differs between the sides; its effect is not estimable" for name in constant
+        )
+        names = tuple(name for name in names if name not in constant)
+        scale = spread[spread > 0]
+        features = features[:, spread > 0] / scale
+    codes = _ClusterCodes(question.cluster, sizes)
+    cells = cells_of_votes(
+        frame["left"].to_numpy(),
+        frame["right"].to_numpy(),
+        frame["target"].to_numpy(),
+        n_items,
+        targets,
+        first=frame["first"].to_numpy() if question.position else None,
+        count=_or_none(frame["count"], 1.0),
+        weight=_or_none(frame["weight"], 1.0),
+        features=features,
+        clusters=codes.of(frame),
+    )
+    return cells, names, tuple(scale.tolist())
+
+
+def _or_none(column: pl.Series, default: float) -> Floats | None:
+    """None when every value is the default, which the counting kernel is fastest at."""
+    filled = column.fill_null(default)
+    if bool((filled == default).all()):
+        return None
+    return filled.to_numpy().astype(np.float64)
