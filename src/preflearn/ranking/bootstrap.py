@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -61,7 +62,7 @@ def bootstrap(
     return Bootstrap(result, n - done)
 
 
-def _vote_weights(design: Design, n: int, generator: np.random.Generator):  # type: ignore[no-untyped-def]
+def _vote_weights(design: Design, n: int, generator: np.random.Generator) -> Iterator[Floats]:
     count = np.rint(design.cells.count).astype(np.int64)
     total = int(count.sum())
     share = count / total
@@ -69,7 +70,7 @@ def _vote_weights(design: Design, n: int, generator: np.random.Generator):  # ty
         yield generator.multinomial(total, share).astype(np.float64)
 
 
-def _cluster_weights(design: Design, name: str, n: int, generator: np.random.Generator):  # type: ignore[no-untyped-def]
+def _cluster_weights(design: Design, name: str, n: int, generator: np.random.Generator) -> Iterator[Floats]:
     matrix = design.cells.clusters[name]
     occupied = np.flatnonzero(np.diff(matrix.indptr))
     matrix = matrix[occupied]

@@ -5,6 +5,7 @@ Up to the dense limit matrices are exact; above it the covariance is carried by 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -35,16 +36,16 @@ class Covariance(NamedTuple):
     def standard_errors(self) -> Floats:
         """Square roots of the diagonal [n + q]."""
         if self.matrix is not None:
-            return np.sqrt(np.maximum(np.diagonal(self.matrix), 0.0))
+            return _root(np.diagonal(self.matrix))
         assert self.draws is not None
-        return np.sqrt(np.mean(self.draws**2, axis=0))
+        return _root(np.mean(self.draws**2, axis=0))
 
     def of(self, contrasts: Floats) -> Floats:
         """Standard errors of linear contrasts [m, n + q] of the parameters: [m]."""
         if self.matrix is not None:
-            return np.sqrt(np.maximum(np.einsum("ij,jk,ik->i", contrasts, self.matrix, contrasts), 0.0))
+            return _root(np.einsum("ij,ij->i", contrasts @ self.matrix, contrasts))
         assert self.draws is not None
-        return np.sqrt(np.mean((self.draws @ contrasts.T) ** 2, axis=0))
+        return _root(np.mean((self.draws @ contrasts.T) ** 2, axis=0))
 
     def sample(self, n: int, generator: np.random.Generator) -> Floats:
         """Draws of the estimator's error [n, n + q]."""
@@ -53,7 +54,11 @@ class Covariance(NamedTuple):
             return self.draws[generator.integers(0, len(self.draws), n)]
         values, vectors = np.linalg.eigh(self.matrix)
         root = vectors * np.sqrt(np.maximum(values, 0.0))
-        return generator.standard_normal((n, len(values))) @ root.T
+        return np.asarray(generator.standard_normal((n, len(values))) @ root.T)
+
+
+def _root(variance: Floats) -> Floats:
+    return np.asarray(np.sqrt(np.maximum(variance, 0.0)), dtype=np.float64)
 
 
 def covariance(design: Design, fit: Fit, *, kind: str, clusters: tuple[str, ...] = (), seed: int = 0) -> Covariance:
@@ -110,7 +115,7 @@ def sandwich_meat(design: Design, fit: Fit) -> Floats:
     return design.information(quadratic).dense()
 
 
-def cluster_scores(design: Design, fit: Fit, name: str) -> sp.csr_array | Floats:
+def cluster_scores(design: Design, fit: Fit, name: str) -> sp.csr_array:
     """Summed score of every cluster [U, n + q]: what each annotator (prompt, ...) pulls on every parameter."""
     scores = design.scores(fit.parameters)
     matrix = design.cells.clusters[name]
@@ -141,8 +146,7 @@ def _clustered_meat(design: Design, fit: Fit, clusters: tuple[str, ...], notes: 
         if occupied < 2:
             notes.append(f"only one cluster of {name} has votes: its share of the variance is not estimable")
             continue
-        product = scores.T @ scores
-        total += sign * occupied / (occupied - 1) * (product.toarray() if sp.issparse(product) else product)
+        total += sign * occupied / (occupied - 1) * (scores.T @ scores).toarray()
     return total
 
 
@@ -160,7 +164,12 @@ def _occupied(matrix: sp.csr_array) -> int:
 
 
 def _draws(
-    design: Design, fit: Fit, solve: object, kind: str, clusters: tuple[str, ...], generator: np.random.Generator
+    design: Design,
+    fit: Fit,
+    solve: Callable[[Floats], Floats],
+    kind: str,
+    clusters: tuple[str, ...],
+    generator: np.random.Generator,
 ) -> Floats:
     """Errors bread @ (random score): multiplier bootstrap of the score (van der Vaart and Wellner 1996, ch. 2.9)."""
     n_cells = len(design.row)
@@ -175,14 +184,15 @@ def _draws(
             pull = _pull(design, scores * noise[:, None])
         else:
             pull = _information_noise(design, fit, generator)
-        out[draw] = solve(pull)  # type: ignore[operator]
+        out[draw] = solve(pull)
     out[:, : design.n] -= out[:, : design.n].mean(1, keepdims=True)
     return out
 
 
 def _pull(design: Design, cell_scores: Floats) -> Floats:
     rows = len(design.left)
-    by_row = np.stack([np.bincount(design.row, column, rows) for column in cell_scores.T], axis=1)
+    columns = [np.bincount(design.row, column, rows).astype(np.float64) for column in cell_scores.T]
+    by_row = np.stack(columns, axis=1)
     return np.concatenate([design.to_items(by_row[:, 0]), design.features.T @ by_row[:, 0], by_row[:, 1:].sum(0)])
 
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import scipy.sparse as sp
 
-from preflearn.choice import Binary, Link, contract
+from preflearn.choice import Binary, Link
 from preflearn.ranking.cells import Cells, Floats, Ints
 
 
@@ -65,8 +65,10 @@ class Information:
 
 @dataclass(frozen=True)
 class Prior:
-    """Log-prior: `-ridge/2 * sum(theta**2) - covariate_ridge/2 * sum(beta**2)` on the *summed* likelihood, and `ghost`
-    pseudo-wins and pseudo-losses of every item against a ghost of strength 0.
+    """Log-prior on the *summed* likelihood.
+
+    `-ridge/2 * sum(theta**2) - covariate_ridge/2 * sum(beta**2)`, and `ghost` pseudo-wins and pseudo-losses of every
+    item against a ghost of strength 0.
     """
 
     ridge: float = 0.0
@@ -148,9 +150,8 @@ class Design:
     def evaluate(self, parameters: Floats, weights: Floats | None = None) -> Evaluation:
         """Value, gradient [n + q] and observed information at `parameters`; `weights` [R, K] replace the data's."""
         n, q = self.n, self.p + self.shape
-        derivatives = contract(
-            self.weights if weights is None else weights,
-            self.link.derivatives(self.logit(parameters), self.shape_parameters(parameters)),
+        derivatives = self.link.weighted(
+            self.weights if weights is None else weights, self.logit(parameters), self.shape_parameters(parameters)
         )
         likelihood = float(np.sum(derivatives.log_prob))
         score, curvature = np.asarray(derivatives.score), -np.asarray(derivatives.curvature)
@@ -165,7 +166,7 @@ class Design:
             gradient[:n] -= self.prior.ridge * theta
             diagonal += self.prior.ridge
         if self.prior.ghost:
-            ghost = contract(np.full((n, 2), self.prior.ghost), Binary().derivatives(theta, ()))
+            ghost = Binary().weighted(np.full((n, 2), self.prior.ghost), theta)
             gradient[:n] += np.asarray(ghost.score)[:, 0]
             diagonal -= np.asarray(ghost.curvature)[:, 0, 0]
         if self.prior.covariate_ridge:
@@ -186,7 +187,8 @@ class Design:
 
     def to_items(self, per_row: Floats) -> Floats:
         """Sum of a row quantity over its left items minus over its right items [n]."""
-        return np.bincount(self.left, per_row, self.n) - np.bincount(self.right, per_row, self.n)
+        sums = np.bincount(self.left, per_row, self.n) - np.bincount(self.right, per_row, self.n)
+        return np.asarray(sums, dtype=np.float64)
 
     def information(self, quadratic: Floats) -> Information:
         """Assemble sum_r x_r M_r x_r^T from M [R, 1 + P, 1 + P] in (logit, shape parameters)."""
@@ -222,7 +224,7 @@ class Design:
 
 
 class Laplacian:
-    """Symmetric sparse matrix of the strengths: -edge between the items of a row, row sums plus `extra` on the diagonal.
+    """Symmetric sparse matrix of the strengths: -edge between a row's items, row sums plus `extra` on the diagonal.
 
     Only the half above the rows' own order is stored; the other half is its transpose.
     """

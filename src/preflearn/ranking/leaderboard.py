@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -70,7 +70,6 @@ class Leaderboard:
     warnings: list[str]
     data_fingerprint: str | None
     version: str
-    truth: dict[str, Any] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """The `--json` document."""
@@ -160,8 +159,8 @@ def transform(
 ) -> Transformed:
     """Put centred strengths [n] on a scale.
 
-    logit: differences are log-odds, the mean (or the anchor) is 0. elo: 400 / ln 10 points per logit, mean 1000. probability: mean chance
-    of a decided win against the other items, interval by the delta method on its logit.
+    logit: differences are log-odds, the mean (or the anchor) is 0. elo: 400 / ln 10 points per logit, mean 1000.
+    probability: mean chance of a decided win against the other items, interval by the delta method on its logit.
 
     Args:
         replicates: bootstrap strengths [B, n]; then intervals are percentiles and se their standard deviation.

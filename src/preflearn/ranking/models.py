@@ -1,6 +1,7 @@
 """Rating models of named items: Bradley-Terry, Davidson, Rao-Kupper and graded comparisons.
 
-All are one estimator over one solver; they differ in their link. Constructors only store parameters; fitted state ends in `_`.
+All are one estimator over one solver; they differ in their link. Constructors only store parameters; fitted state ends
+in `_`.
 """
 
 from __future__ import annotations
@@ -39,8 +40,8 @@ class RatingModel(Prediction):
     Args:
         item: column of responses that names what is ranked ("system", "response_id", any other).
         criterion: the criterion whose judgments count, when several are recorded.
-        cluster: column(s) whose values share their errors, as "annotator_id" or ("annotator_id", "prompt_id"); "auto" takes
-            annotators when at least ten are recorded, None treats votes as independent.
+        cluster: column(s) whose values share their errors, as "annotator_id" or ("annotator_id", "prompt_id"); "auto"
+            takes annotators when at least ten are recorded, None treats votes as independent.
         position: estimate the advantage of being shown first.
         style: covariates held constant: a preset ("length", "lmarena"), names of counts or numeric response columns.
         ridge: penalty `ridge/2 * sum(strength**2)` on the summed log-likelihood.
@@ -55,11 +56,13 @@ class RatingModel(Prediction):
         tolerance: squared Newton decrement at which the fit stops.
         max_iterations: Newton steps.
 
-    Votes are `outcome` a/b, ties of all kinds, or a teacher's `probability`. Strengths exist for the items of the largest strongly
-    connected component (all of them with a prior); others keep a status instead of a number.
+    Votes are `outcome` a/b, ties of all kinds, or a teacher's `probability`. Strengths exist for the items of the
+    largest strongly connected component (all of them with a prior); others keep a status instead of a number.
     """
 
     name: ClassVar[str] = ""
+    warnings_: list[str]
+    data_fingerprint_: str | None
 
     def __init__(
         self,
@@ -142,8 +145,8 @@ class RatingModel(Prediction):
         self._check()
         self.votes_ = votes
         self.items_ = votes.items
-        self.warnings_: list[str] = list(votes.warnings)
-        self.data_fingerprint_: str | None = None
+        self.warnings_ = list(votes.warnings)
+        self.data_fingerprint_ = None
         self.link_ = votes.link
         self.connectivity_: Connectivity = connectivity(votes.cells)
         prior = Prior(self.ridge, self.ghost, self.covariate_ridge)
@@ -181,13 +184,14 @@ class RatingModel(Prediction):
         n = data.height("annotators")
         if n < FEW_CLUSTERS:
             return (), [
-                f"only {n} annotators are recorded: intervals take votes as independent and speak of these annotators only"
+                f"only {n} annotators are recorded: intervals take votes as independent "
+                "and speak of these annotators only"
             ]
         return ("annotator_id",), []
 
     def _kept(self, prior: Prior) -> np.ndarray[Any, np.dtype[np.bool_]]:
         status = np.array(self.connectivity_.status)
-        return status != "no_votes" if prior.on_strengths else status == "estimable"
+        return np.asarray(status != "no_votes" if prior.on_strengths else status == "estimable", dtype=np.bool_)
 
     def _inside(self, cells: Cells, keep: np.ndarray[Any, np.dtype[np.bool_]]) -> Cells:
         codes = np.cumsum(keep) - 1

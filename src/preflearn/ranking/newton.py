@@ -1,7 +1,7 @@
 """One damped Newton solver for every rating model: dense Cholesky for few items, preconditioned CG for many.
 
-It stops on the Newton decrement, which measures the distance to the optimum in standard errors, never on the size of a mean
-gradient, which is small by itself when votes are spread over many items.
+It stops on the Newton decrement, which measures the distance to the optimum in standard errors, never on the size of a
+mean gradient, which is small by itself when votes are spread over many items.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ def newton(
 ) -> Fit:
     """Maximise the (penalised) log-likelihood of `design` from `start` [n + q].
 
-    The step is halved until the value rises; convergence is declared when the squared decrement falls below `tolerance`, and
-    one last full step, whose error is of the order of the tolerance squared, is taken.
+    The step is halved until the value rises; convergence is declared when the squared decrement falls below
+    `tolerance`, and one last full step, whose error is of the order of the tolerance squared, is taken.
 
     Raises:
         NotComputable: the information matrix is not positive definite (parameters not determined by the data).

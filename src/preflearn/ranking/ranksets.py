@@ -1,7 +1,7 @@
 """Simultaneous confidence sets for ranks, and tiers: what may be said about all places at once.
 
-Source: Mogstad, Romano, Shaikh and Wilhelm 2024 (rank confidence sets from simultaneous differences); the maximum of the
-studentised differences is drawn from the estimated normal distribution of the strengths.
+Source: Mogstad, Romano, Shaikh and Wilhelm 2024 (rank confidence sets from simultaneous differences); the maximum of
+the studentised differences is drawn from the estimated normal distribution of the strengths.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ def rank_sets(
 ) -> RankSets:
     """Rank sets that contain all true ranks at once with probability `level`, and tiers.
 
-    An item is surely below another when the lower end of the other's simultaneous interval for their difference is above 0. A tier
-    starts at its strongest item and holds the items that are not surely below that one.
+    An item is surely below another when the simultaneous interval for their difference excludes 0. A tier starts at
+    its strongest item and holds the items that are not surely below that one.
 
     Args:
         strengths: [n]; the first n parameters of `covariance`.

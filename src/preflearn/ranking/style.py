@@ -1,7 +1,7 @@
 """Nuisance covariates of a comparison: how the two texts look, so that a leaderboard can hold looks constant.
 
-Each covariate is the relative difference (x_a - x_b) / (x_a + x_b + 1) of a count, scaled to unit root mean square. It is not
-centred: exchanging the sides must change its sign and nothing else.
+Each covariate is the relative difference (x_a - x_b) / (x_a + x_b + 1) of a count, scaled to unit root mean square.
+It is not centred: exchanging the sides must change its sign and nothing else.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ PRESETS: dict[str, tuple[str, ...]] = {
     "length": ("length",),
     "lmarena": ("length", "headers", "lists", "bold"),
 }
-"""Presets by name. `lmarena` are the four elements of the Chatbot Arena's style control (Li, Angelopoulos, Chiang 2024); length is
-counted in words because tokens depend on a tokenizer."""
+"""Presets by name. `lmarena` are the four elements of the Chatbot Arena's style control (Li, Angelopoulos, Chiang
+2024); length is counted in words because tokens depend on a tokenizer."""
 
 _TEXT = "__text"
 _COUNTS: dict[str, pl.Expr] = {

@@ -5,7 +5,7 @@ Nothing is dropped or pooled in silence: every judgment that is not used is coun
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import NamedTuple
@@ -18,12 +18,9 @@ from preflearn.data import PreferenceData
 from preflearn.data.columns import attach
 from preflearn.data.schema import COMPARISONS, TIES
 from preflearn.errors import InputError
-from preflearn.ranking.cells import Accumulator, Cells, Floats, Ints, cells_of_votes
+from preflearn.ranking.cells import Cells
+from preflearn.ranking.encode import SOFT_LIMIT, cluster_names, codes, counted, each_vote, outcome_targets
 from preflearn.ranking.style import covariates, difference, with_covariates
-
-_BATCH = 1 << 21
-_SOFT_LIMIT = 512
-"""Up to this many distinct soft labels votes are counted together; above, each vote is a cell of its own."""
 
 
 @dataclass(frozen=True)
@@ -97,14 +94,16 @@ def collect_votes(data: PreferenceData, link: Link, question: Question) -> Votes
     account = _account(frame, warnings)
     link, grades = _link_for(account.live, link, warnings)
     live = frame.filter(pl.col("__reason").is_null())
-    targets, soft = _targets(live, link)
-    compact = live.select(_codes(items, labels, link, grades, soft, style_columns))
+    targets, soft = outcome_targets(live, link)
+    compact = live.select(codes(items, labels, link, grades, soft, style_columns))
     sizes = {name: len(values) for name, values in labels.items()}
-    if style_columns or len(soft) > _SOFT_LIMIT:
-        cells, names, scale = _each(compact, len(items), targets, question, names, sizes, warnings)
+    if style_columns or len(soft) > SOFT_LIMIT:
+        cells, names, scale = each_vote(
+            compact, len(items), targets, question.cluster, question.position, names, sizes, warnings
+        )
     else:
         scale = ()
-        cells = _counted(compact, len(items), targets, question, sizes)
+        cells = counted(compact, len(items), targets, question.cluster, question.position, sizes)
     for name, size in sizes.items():
         missing = int(np.count_nonzero(cells.cluster_codes[name] >= size))
         if missing:
@@ -118,17 +117,11 @@ def collect_votes(data: PreferenceData, link: Link, question: Question) -> Votes
         _annotators(live, question, labels),
         names,
         scale,
-        _cluster_names(question.cluster),
+        cluster_names(question.cluster),
         {name: tuple(values) for name, values in labels.items()},
         grades,
         tuple(warnings),
     )
-
-
-def _cluster_names(cluster: Sequence[str]) -> tuple[str, ...]:
-    if len(cluster) > 2:
-        raise InputError(f"{len(cluster)} cluster columns are given.", cure="Up to two are possible.")
-    return (*cluster, "*".join(cluster)) if len(cluster) == 2 else tuple(cluster)
 
 
 # -- the frame -------------------------------------------------------------------------------------------------------
@@ -326,189 +319,3 @@ def _labels(data: PreferenceData, frame: pl.LazyFrame, question: Question) -> tu
         for name in question.cluster
     }
     return names, labels
-
-
-# -- codes -----------------------------------------------------------------------------------------------------------
-
-
-def hard_targets(link: Link) -> dict[str, list[float]]:
-    """Outcome name of the comparisons table (graded ones as a1, b2, ...) -> distribution over the link's outcomes."""
-    k = len(link.outcomes)
-    rows = {name: [float(i == j) for j in range(k)] for i, name in enumerate(link.outcomes)}
-    if "tie" not in rows:
-        rows["tie"] = [0.5 if name in {"a", "b", "a1", "b1"} else 0.0 for name in link.outcomes]
-    return rows
-
-
-def _targets(live: pl.LazyFrame, link: Link) -> tuple[Floats, pl.DataFrame]:
-    """Distinct outcome distributions [T, K], closed under reversal, and the soft labels among them."""
-    rows = list(hard_targets(link).values())
-    soft = (
-        live.filter(pl.col("probability").is_not_null())
-        .select(pl.col("probability"), pl.col("probability_tie").fill_null(0.0))
-        .unique()
-        .sort("probability", "probability_tie")
-        .collect(engine="streaming")
-    )
-    index = {tuple(row): i for i, row in enumerate(rows)}
-
-    def add(row: list[float]) -> int:
-        key = tuple(row)
-        if key not in index:
-            index[key] = len(rows)
-            rows.append(row)
-        return index[key]
-
-    codes = []
-    for probability, tie in soft.rows():
-        row = _soft_row(link, probability, tie)
-        codes.append(add(row))
-        add(row[::-1])
-    soft = soft.with_columns(pl.Series("__target", codes, dtype=pl.Int64))
-    return np.array(rows, dtype=np.float64), soft
-
-
-def _soft_row(link: Link, probability: float, tie: float) -> list[float]:
-    lose = max(1.0 - probability - tie, 0.0)
-    if "tie" not in link.outcomes:
-        probability, lose, tie = probability + tie / 2, lose + tie / 2, 0.0
-    values = {"a": probability, "b": lose, "tie": tie, "a1": probability, "b1": lose}
-    return [values.get(name, 0.0) for name in link.outcomes]
-
-
-def _codes(
-    items: Sequence[str],
-    labels: Mapping[str, Sequence[str]],
-    link: Link,
-    grades: tuple[int, ...],
-    soft: pl.DataFrame,
-    style_columns: Sequence[str],
-) -> list[pl.Expr]:
-    """Expressions that turn a row into integer codes."""
-    names = list(hard_targets(link))
-    outcome = pl.col("outcome").replace({"both_good": "tie", "both_bad": "tie"})
-    if len(grades) > 1:
-        grade = pl.col("strength").replace_strict(list(grades), list(range(1, len(grades) + 1)), default=1)
-        outcome = pl.when(outcome == "tie").then(outcome).otherwise(outcome + grade.cast(pl.String))
-    code = outcome.replace_strict(names, list(range(len(names))), default=-1, return_dtype=pl.Int64)
-    if soft.height:
-        pair = pl.struct(pl.col("probability"), pl.col("probability_tie").fill_null(0.0))
-        known = soft.select(pl.struct("probability", "probability_tie")).to_series()
-        soft_code = pair.replace_strict(known, soft["__target"], default=-1, return_dtype=pl.Int64)
-        code = (
-            pl.when(pl.col("probability").is_not_null() & pl.col("outcome").is_null()).then(soft_code).otherwise(code)
-        )
-    item = pl.Enum(list(items))
-    first = pl.col("shown_first").replace_strict(["a", "b"], [1, -1], default=0, return_dtype=pl.Int8)
-    clusters = [
-        pl.col(f"__cluster_{name}").cast(pl.Enum(list(values))).to_physical().cast(pl.Int64).alias(f"__cluster_{name}")
-        for name, values in labels.items()
-    ]
-    return [
-        pl.col("__a").cast(item).to_physical().cast(pl.Int32).alias("left"),
-        pl.col("__b").cast(item).to_physical().cast(pl.Int32).alias("right"),
-        code.alias("target"),
-        first.alias("first"),
-        pl.col("count").cast(pl.Float64).alias("count"),
-        pl.col("__weight").alias("weight"),
-        *clusters,
-        *(pl.col(f"__x{column}") for column in style_columns),
-    ]
-
-
-def _batches(compact: pl.LazyFrame, question: Question) -> Iterator[pl.DataFrame]:
-    if len(question.cluster) == 2:  # pairs of clusters are numbered over all votes at once
-        yield compact.collect(engine="streaming")
-    else:
-        yield from compact.collect_batches(chunk_size=_BATCH, maintain_order=False, engine="streaming")
-
-
-class _ClusterCodes:
-    """Cluster codes of a batch; a vote without a recorded cluster gets a code of its own."""
-
-    def __init__(self, cluster: tuple[str, ...], sizes: Mapping[str, int]) -> None:
-        self.cluster, self._next = cluster, dict(sizes)
-
-    def of(self, batch: pl.DataFrame) -> dict[str, Ints]:
-        """By name, codes [m]; with two columns also those of their pairs."""
-        out: dict[str, Ints] = {}
-        for name in self.cluster:
-            codes = batch[f"__cluster_{name}"].fill_null(-1).to_numpy().copy()
-            missing = np.flatnonzero(codes < 0)
-            codes[missing] = self._next[name] + np.arange(len(missing))
-            self._next[name] += len(missing)
-            out[name] = codes
-        if len(self.cluster) == 2:
-            one, two = self.cluster
-            pairs = out[one] * (out[two].max(initial=0) + 1) + out[two]
-            out["*".join(self.cluster)] = np.unique(pairs, return_inverse=True)[1].astype(np.int64)
-        return out
-
-
-def _counted(
-    compact: pl.LazyFrame, n_items: int, targets: Floats, question: Question, sizes: Mapping[str, int]
-) -> Cells:
-    names = _cluster_names(question.cluster)
-    accumulator = Accumulator(n_items, targets, clusters=names, oriented=question.position)
-    codes = _ClusterCodes(question.cluster, sizes)
-    for batch in _batches(compact, question):
-        accumulator.add(
-            batch["left"].to_numpy(),
-            batch["right"].to_numpy(),
-            batch["target"].to_numpy(),
-            first=batch["first"].to_numpy() if question.position else None,
-            count=_or_none(batch["count"], 1.0),
-            weight=_or_none(batch["weight"], 1.0),
-            clusters=codes.of(batch),
-        )
-    return accumulator.cells()
-
-
-def _each(
-    compact: pl.LazyFrame,
-    n_items: int,
-    targets: Floats,
-    question: Question,
-    names: tuple[str, ...],
-    sizes: Mapping[str, int],
-    warnings: list[str],
-) -> tuple[Cells, tuple[str, ...], tuple[float, ...]]:
-    """One cell per vote, the covariates that differ between the sides of any vote, and their scale."""
-    frame = compact.collect(engine="streaming")
-    columns = [f"__x__style_{name}" for name in names]
-    features, scale = None, np.ones(0)
-    if columns:
-        missing = int(frame.select(pl.any_horizontal(pl.col(columns).is_null()).sum()).item())
-        if missing:
-            warnings.append(f"{missing:,} votes lack a covariate; it counts as no difference there")
-        features = frame.select(pl.col(columns).fill_null(0.0)).to_numpy().astype(np.float64)
-        spread = np.sqrt(np.mean(features**2, axis=0))
-        constant = [name for name, value in zip(names, spread) if value == 0]
-        warnings.extend(
-            f"the covariate {name} never differs between the sides; its effect is not estimable" for name in constant
-        )
-        names = tuple(name for name in names if name not in constant)
-        scale = spread[spread > 0]
-        features = features[:, spread > 0] / scale
-    codes = _ClusterCodes(question.cluster, sizes)
-    cells = cells_of_votes(
-        frame["left"].to_numpy(),
-        frame["right"].to_numpy(),
-        frame["target"].to_numpy(),
-        n_items,
-        targets,
-        first=frame["first"].to_numpy() if question.position else None,
-        count=_or_none(frame["count"], 1.0),
-        weight=_or_none(frame["weight"], 1.0),
-        features=features,
-        clusters=codes.of(frame),
-    )
-    return cells, names, tuple(scale.tolist())
-
-
-def _or_none(column: pl.Series, default: float) -> Floats | None:
-    """None when every value is the default, which the counting kernel is fastest at."""
-    filled = column.fill_null(default)
-    if bool((filled == default).all()):
-        return None
-    return filled.to_numpy().astype(np.float64)
