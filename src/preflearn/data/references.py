@@ -21,7 +21,7 @@ class Reference(NamedTuple):
 
 
 def references(data: PreferenceData) -> Iterator[Reference]:
-    """Every recorded reference of a data set, in the order of the plan (media inside messages excepted)."""
+    """Every recorded reference, in the order of the plan (for media inside messages: `media_in_messages`)."""
     for name, spec in TABLES.items():
         recorded = set(data.columns(name))
         for column in spec.columns:
@@ -39,9 +39,28 @@ def referred(data: PreferenceData, target: str, *, of: tuple[str, ...] | None = 
         if reference.is_list:
             keys = keys.explode("key")
         parts.append(keys.select(pl.col("key").cast(pl.String)).drop_nulls().unique())
+    if target == "media":
+        tables = [name for name in ("prompts", "responses") if of is None or name in of]
+        parts += [media_in_messages(data, name).select(pl.col("media").alias("key")).unique() for name in tables]
     if not parts:
         return pl.LazyFrame(schema={"key": pl.String})
     return pl.concat(parts).unique(maintain_order=True)
+
+
+def media_in_messages(data: PreferenceData, name: str) -> pl.LazyFrame:
+    """Media ids inside the messages of prompts or responses, as columns `key` (the row's) and `media`."""
+    if "messages" not in data.columns(name):
+        return pl.LazyFrame(schema={"key": pl.String, "media": pl.String})
+    return (
+        data.lazy(name)
+        .select(pl.col(TABLES[name].key).alias("key"), pl.col("messages"))
+        .filter(pl.col("messages").list.len() > 0)
+        .explode("messages")
+        .select("key", pl.col("messages").struct.field("media"))
+        .filter(pl.col("media").list.len() > 0)
+        .explode("media")
+        .drop_nulls("media")
+    )
 
 
 def missing(data: PreferenceData, target: str) -> pl.DataFrame:
@@ -79,7 +98,7 @@ def prune(data: PreferenceData) -> PreferenceData:
             break
         keep = grown
     data = data.replace(responses=kept)
-    for target in ("prompts", "annotators", "criteria"):
+    for target in ("prompts", "annotators", "criteria", "media"):
         key = TABLES[target].key
         rows = _as_text(data.table(target))
         needed = referred(data, target).collect()

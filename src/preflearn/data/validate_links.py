@@ -8,7 +8,7 @@ from typing import NamedTuple
 import polars as pl
 
 from preflearn.data.columns import attach
-from preflearn.data.references import references
+from preflearn.data.references import media_in_messages, references
 from preflearn.data.schema import JUDGMENTS, TABLES
 from preflearn.data.tables import PreferenceData
 from preflearn.data.validate_rules import Severity
@@ -71,20 +71,11 @@ def _references(data: PreferenceData) -> Iterator[LinkRule]:
 
 def _media_in_messages(data: PreferenceData, filled: list[str]) -> Iterator[LinkRule]:
     for name in ("prompts", "responses"):
-        if name not in filled or "messages" not in data.columns(name):
+        if name not in filled:
             continue
-        rows = (
-            data.lazy(name)
-            .select(_text(TABLES[name].key).alias("key"), pl.col("messages"))
-            .filter(pl.col("messages").list.len() > 0)
-            .explode("messages")
-            .select("key", pl.col("messages").struct.field("media").alias("target"))
-            .filter(pl.col("target").list.len() > 0)
-            .explode("target")
-            .drop_nulls("target")
-        )
-        there = data.lazy("media").select(pl.col("media_id").alias("target"))
-        broken = rows.join(there, on="target", how="anti", maintain_order="left").select("key")
+        there = data.lazy("media").select("media_id")
+        rows = media_in_messages(data, name)
+        broken = rows.join(there, left_on="media", right_on="media_id", how="anti", maintain_order="left").select("key")
         cure = "Add rows to media."
         yield LinkRule(name, "messages", "has its media in media", "warning", cure, broken.unique(maintain_order=True))
 
