@@ -1,14 +1,38 @@
-"""`preflearn predict`: every rule of the data contract, and what breaks it."""
+"""`preflearn predict`: P(a beats b) for every comparison of a data set."""
 
 from __future__ import annotations
 
-from preflearn.cli.options import Data, open_data
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from preflearn.cli.options import Data, check_output, open_data
 from preflearn.cli.say import Document, Say
 from preflearn.cli.verb import verb
 
 
-@verb()
-def run(say: Say, data: Data) -> Document:
-    """Check a data set against every rule of the data contract."""
+@verb(writes=True)
+def run(
+    say: Say,
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A model saved by `rank --save`.")],
+    data: Data,
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="File to write: .csv, .jsonl or .parquet.")],
+    symmetrised: Annotated[bool, typer.Option("--symmetrised", help="Average both orders of presentation.")] = False,
+) -> Document:
+    """Predict P(a beats b) for every comparison; the answers in the data are not looked at."""
+    from preflearn.cli.models import load_model
+    from preflearn.cli.predictions import check_suffix, write_predictions
+
+    check_output(check_suffix(out), force=say.force)
+    fitted = load_model(model)
     opened = open_data(say, data)
-    raise NotImplementedError(opened)
+    with say.working("predicting"):
+        probability = fitted.prob(opened, symmetrised=symmetrised, missing="nan")
+        outcomes = None if symmetrised else fitted.outcome_probs(opened, missing="nan")
+        table = write_predictions(out, opened, probability, outcomes)
+    unanswered = table["probability"].null_count()
+    say.line(f"{table.height - unanswered:,} predictions written to {out}")
+    if unanswered:
+        say.warn(f"{unanswered:,} comparisons have no prediction: an item in them has no strength.")
+    return {"out": str(out), "predictions": table.height - unanswered, "unanswered": unanswered}

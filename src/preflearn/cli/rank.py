@@ -1,14 +1,183 @@
-"""`preflearn rank`: every rule of the data contract, and what breaks it."""
+"""`preflearn rank`: a leaderboard with honest intervals, for everyone or by any column."""
 
 from __future__ import annotations
 
-from preflearn.cli.options import Data, open_data
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from preflearn.cli.options import Criterion, Data, Level, Since, Until, check_output, open_data
 from preflearn.cli.say import Document, Say
 from preflearn.cli.verb import verb
 
+if TYPE_CHECKING:
+    from preflearn.data import PreferenceData
+    from preflearn.errors import InputError
+    from preflearn.ranking import Leaderboard
 
-@verb()
-def run(say: Say, data: Data) -> Document:
-    """Check a data set against every rule of the data contract."""
-    opened = open_data(say, data)
-    raise NotImplementedError(opened)
+
+class Model(str, Enum):
+    """Rating models."""
+
+    bradley_terry = "bradley_terry"
+    davidson = "davidson"
+    rao_kupper = "rao_kupper"
+    graded = "graded"
+
+
+class Interval(str, Enum):
+    """How intervals are made."""
+
+    auto = "auto"
+    model = "model"
+    sandwich = "sandwich"
+    bootstrap = "bootstrap"
+
+
+class Scale(str, Enum):
+    """Units of strengths."""
+
+    logit = "logit"
+    elo = "elo"
+    probability = "probability"
+
+
+@verb(writes=True)
+def run(
+    say: Say,
+    data: Data,
+    model: Annotated[Model, typer.Option("--model", help="Rating model.")] = Model.davidson,
+    item: Annotated[
+        str, typer.Option("--item", metavar="COLUMN", help="Column of responses that names what is ranked.")
+    ] = "system",
+    by: Annotated[
+        str | None, typer.Option("--by", metavar="COLUMN", help="One leaderboard per value of any column of any table.")
+    ] = None,
+    criterion: Criterion = None,
+    cluster: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--cluster",
+            metavar="COLUMN",
+            help="Votes of one value share their errors (twice for two-way; `none`: votes are independent). "
+            "Default: annotators, if at least ten are recorded.",
+        ),
+    ] = None,
+    style: Annotated[
+        str | None,
+        typer.Option("--style", metavar="NAMES", help="Looks held constant: lmarena, length, or columns a,b,c."),
+    ] = None,
+    position: Annotated[
+        bool, typer.Option("--position/--no-position", help="Estimate the advantage of being shown first.")
+    ] = False,
+    interval: Annotated[Interval, typer.Option("--interval", help="How intervals are made.")] = Interval.auto,
+    level: Level = 0.95,
+    scale: Annotated[Scale, typer.Option("--scale", help="Units of strengths.")] = Scale.logit,
+    anchor: Annotated[
+        str | None, typer.Option("--anchor", metavar="ITEM[=VALUE]", help="Item held at a value (0, or 1000 Elo).")
+    ] = None,
+    since: Since = None,
+    until: Until = None,
+    ridge: Annotated[float, typer.Option("--ridge", help="Penalty ridge/2 * sum(strength^2).")] = 0.0,
+    ghost: Annotated[
+        float, typer.Option("--ghost", help="Pseudo-wins and -losses of every item against a mean item.")
+    ] = 0.0,
+    csv: Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="Write the table.")] = None,
+    html: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write a page.")] = None,
+    save: Annotated[
+        Path | None, typer.Option("--save", metavar="FILE", help="Write the fitted model, for predict and evaluate.")
+    ] = None,
+) -> Document:
+    """A leaderboard with intervals, simultaneous places and tiers.
+
+    COLUMN is any column of any table: group, annotators.country, prompts.category, comparisons.protocol ...
+    """
+    for path in (csv, html, save):
+        if path is not None:
+            check_output(path, force=say.force)
+    opened = comparisons_of(say, open_data(say, data))
+    options: dict[str, Any] = {
+        "item": item,
+        "criterion": criterion,
+        "cluster": clusters(cluster),
+        "position": position,
+        "style": [name.strip() for name in style.split(",")] if style else None,
+        "ridge": ridge,
+        "ghost": ghost,
+        "interval": interval.value,
+        "since": since,
+        "until": until,
+        "seed": say.seed,
+    }
+    shown = {"scale": scale.value, "anchor": anchor, "level": level}
+    from preflearn.ranking import rank_by
+    from preflearn.ranking.board import build
+
+    with say.working("fitting"):
+        fitted = build(model.value, **options).fit(opened)
+        board = fitted.leaderboard(**shown)
+        boards = rank_by(opened, by, model.value, **options, **shown) if by is not None else {}
+    document = board.as_dict()
+    if by is not None:
+        document["by"] = {value: _document(part) for value, part in boards.items()}
+    _show(say, board, boards, by)
+    if csv is not None:
+        _write_csv(csv, board, boards, by)
+        say.note(f"table: {csv}")
+    if html is not None:
+        from preflearn.report import board_page
+
+        html.write_text(board_page(board, boards, by=by), encoding="utf-8")
+        say.note(f"page: {html}")
+    if save is not None:
+        fitted.save(save)
+        say.note(f"model: {save}")
+    return document
+
+
+def clusters(given: list[str] | None) -> str | list[str] | None:
+    """What --cluster means to a model."""
+    if not given:
+        return "auto"
+    return None if given == ["none"] else given
+
+
+def comparisons_of(say: Say, data: PreferenceData) -> PreferenceData:
+    """The data itself, or with its rankings or ratings turned into comparisons, which is said aloud."""
+    if data.height("comparisons"):
+        return data
+    raise NotImplementedError(say)
+
+
+def _document(part: Leaderboard | InputError) -> Document:
+    from preflearn.ranking import Leaderboard
+
+    return part.as_dict() if isinstance(part, Leaderboard) else {"error": str(part)}
+
+
+def _show(say: Say, board: Leaderboard, boards: dict[str, Leaderboard | InputError], by: str | None) -> None:
+    from preflearn.cli.boards import show_board
+    from preflearn.ranking import Leaderboard
+
+    show_board(say, board, title="Everyone" if by else None)
+    for value, part in boards.items():
+        if isinstance(part, Leaderboard):
+            show_board(say, part, title=f"{by} = {value}")
+        else:
+            say.heading(f"{by} = {value}")
+            say.line(f"not ranked because {part}")
+
+
+def _write_csv(path: Path, board: Leaderboard, boards: dict[str, Leaderboard | InputError], by: str | None) -> None:
+    import polars as pl
+
+    from preflearn.ranking import Leaderboard
+
+    if by is None:
+        board.write_csv(path)
+        return
+    parts = [(value, part) for value, part in [("(everyone)", board), *boards.items()] if isinstance(part, Leaderboard)]
+    frames = [part.table().select(pl.lit(value).alias(by), pl.all()) for value, part in parts]
+    pl.concat(frames).write_csv(path)
