@@ -143,7 +143,31 @@ def _verdict(raw: bytes) -> tuple[str | None, bytes]:
 
 
 def _dump(value: Any) -> str:
-    return _SURROGATE.sub("\ufffd", json.dumps(value, ensure_ascii=False))
+    return without_surrogates(json.dumps(value, ensure_ascii=False))
+
+
+def without_surrogates(text: str) -> str:
+    """Lone surrogates, which no UTF-8 text can hold, as U+FFFD."""
+    return _SURROGATE.sub("\ufffd", text)
+
+
+def decode(column: pl.Series) -> tuple[pl.Series, dict[int, str]]:
+    """JSON texts as values of one type; and row -> reason where a text is not JSON (its value is null).
+
+    Args:
+        column: [n], text; null stays null.
+    """
+    texts = ["null" if text is None else text.replace("\n", " ").replace("\r", " ") for text in column]
+    lines = [_Line(row, b'{"value": %b}' % text.encode()) for row, text in enumerate(texts)]
+    frame = _polars(b"\n".join(line.text for line in lines)) if lines else None
+    if frame is not None and frame.height == len(lines) and not _has_lone_surrogate(b"".join(x.text for x in lines)):
+        return frame["value"].alias(column.name), {}
+    good, bad = _checked(iter(lines), column.name)
+    rows = _assemble(good, bad, column.name)
+    values = rows.frame if rows.frame.width > 1 else rows.frame.with_columns(pl.lit(None).alias("value"))
+    index = pl.DataFrame({LINE: pl.int_range(len(column), dtype=pl.UInt32, eager=True)})
+    aligned = index.join(values, on=LINE, how="left", maintain_order="left")["value"].alias(column.name)
+    return aligned, {row.line or 0: row.reason for row in rows.rejected}
 
 
 def _kind(value: Any) -> str:

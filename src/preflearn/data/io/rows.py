@@ -12,6 +12,9 @@ from preflearn.data.reading import Rejected
 LINE = "_line"
 """Column of every frame read from a file: the 1-based line on which the row starts (Parquet: 1-based row)."""
 
+SOURCE = "_source"
+"""Column with the file's name, where several files are read as one."""
+
 RAW_LIMIT = 10_000
 """Characters of an unreadable row that are kept."""
 
@@ -36,7 +39,16 @@ def readable(raw: bytes) -> str:
 
 
 def clip(text: str) -> str:
-    """At most `RAW_LIMIT` characters, saying how many there were."""
-    if len(text) <= RAW_LIMIT:
+    """At most `SOURCE = "_source"
+"""Column with the file's name, where several files are read as one."""
+
+RAW_LIMIT` characters, saying how many there were."""
+    if len(text) <= SOURCE = "_source"
+"""Column with the file's name, where several files are read as one."""
+
+RAW_LIMIT:
         return text
-    return f"{text[:RAW_LIMIT]} … [cut: {len(text):,} characters]"
+    return f"{text[:SOURCE = "_source"
+"""Column with the file's name, where several files are read as one."""
+
+RAW_LIMIT]} … [cut: {len(text):,} characters]"
