@@ -39,16 +39,7 @@ def readable(raw: bytes) -> str:
 
 
 def clip(text: str) -> str:
-    """At most `SOURCE = "_source"
-"""Column with the file's name, where several files are read as one."""
-
-RAW_LIMIT` characters, saying how many there were."""
-    if len(text) <= SOURCE = "_source"
-"""Column with the file's name, where several files are read as one."""
-
-RAW_LIMIT:
+    """At most `RAW_LIMIT` characters, saying how many there were."""
+    if len(text) <= RAW_LIMIT:
         return text
-    return f"{text[:SOURCE = "_source"
-"""Column with the file's name, where several files are read as one."""
-
-RAW_LIMIT]} … [cut: {len(text):,} characters]"
+    return f"{text[:RAW_LIMIT]} … [cut: {len(text):,} characters]"
