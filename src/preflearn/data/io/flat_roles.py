@@ -51,6 +51,30 @@ class Roles:
     criteria: dict[str, str] = field(default_factory=dict)
 
 
+def known(kind: str) -> list[str]:
+    """The unqualified role names of a kind, for checking what a person wrote."""
+    if kind not in KINDS:
+        return [column.name for column in TABLES[kind].columns]
+    if kind == "comparisons":
+        sides = [f"{role}_{label}" for role in (*_SIDE_ROLES, "response") for label in "ab"]
+    elif kind == "rankings":
+        sides = [*_LISTS]
+    else:
+        sides = [*_SIDE_ROLES]
+    own = [column.name for column in TABLES[kind].columns]
+    return [*dict.fromkeys(["prompt", "prompt_id", *sides, *own])]
+
+
+def qualifiers(kind: str) -> list[str]:
+    """Table names that may stand before a dot in a role of this kind."""
+    if kind not in KINDS:
+        return []
+    return [*dict.fromkeys([*("ab" if kind == "comparisons" else ""), *_QUALIFIERS, kind])]
+
+
+_QUALIFIERS = ("responses", "prompts", "annotators", "criteria")
+
+
 def infer_kind(columns: Sequence[str]) -> str:
     """comparisons, rankings, signals, ratings or responses, by the roles that are present.
 

@@ -126,8 +126,9 @@ def soft_cast(column: str, found: pl.DataType, planned: Column, table: str) -> p
         expression = pl.when(expression == expression.round(0)).then(expression)
     if wanted.is_float():
         return expression.cast(pl.Float64, strict=False).fill_nan(None)
-    if isinstance(wanted, pl.Categorical):
-        wanted = pl.String()
+    if isinstance(wanted, pl.String | pl.Categorical):  # an id 3 that was read as 3.0 stays "3"
+        text = expression.cast(pl.String)
+        return text.str.replace(r"^(-?\d+)\.0$", "${1}") if found.is_float() else text
     return expression.cast(wanted, strict=False)
 
 
