@@ -3,6 +3,7 @@
 from preflearn.ranking.board import rank, rank_by, votes_of_codes
 from preflearn.ranking.leaderboard import Effect, Leaderboard, Standing
 from preflearn.ranking.models import MODELS, BradleyTerry, Davidson, Graded, RaoKupper, RatingModel
+from preflearn.ranking.saved import load
 from preflearn.ranking.votes import Question, Votes, collect_votes
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "Standing",
     "Votes",
     "collect_votes",
+    "load",
     "rank",
     "rank_by",
     "votes_of_codes",

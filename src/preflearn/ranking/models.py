@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -17,6 +18,7 @@ from preflearn._version import __version__
 from preflearn.choice import Binary, Link, Ordinal
 from preflearn.choice import Davidson as DavidsonLink
 from preflearn.data import PreferenceData
+from preflearn.data.fingerprints import Fingerprints, row_fingerprints
 from preflearn.errors import InputError, NotComputable
 from preflearn.ranking.bootstrap import bootstrap
 from preflearn.ranking.cells import Cells, Floats
@@ -61,8 +63,9 @@ class RatingModel(Prediction):
     """
 
     name: ClassVar[str] = ""
-    warnings_: list[str]
-    data_fingerprint_: str | None
+    fit_: Fit | None
+    """The solver's last state, for influence and refits; a loaded model has none."""
+    design_: Design | None
 
     def __init__(
         self,
@@ -100,6 +103,8 @@ class RatingModel(Prediction):
         self.seed = seed
         self.tolerance = tolerance
         self.max_iterations = max_iterations
+        self._training: PreferenceData | None = None
+        self._fingerprints: Fingerprints | None = None
 
     def get_params(self) -> dict[str, Any]:
         """Constructor parameters."""
@@ -138,25 +143,32 @@ class RatingModel(Prediction):
         self.fit_votes(votes)
         self.warnings_ = [*notes, *self.warnings_]
         self.data_fingerprint_ = data.known_fingerprint()
+        self._training = data
         return self
 
     def fit_votes(self, votes: Votes) -> Self:
         """Estimate strengths from counted votes (see `collect_votes`, `votes_of_codes`)."""
         self._check()
-        self.votes_ = votes
         self.items_ = votes.items
+        self.link_ = votes.link
         self.warnings_ = list(votes.warnings)
         self.data_fingerprint_ = None
-        self.link_ = votes.link
-        self.connectivity_: Connectivity = connectivity(votes.cells)
+        self.votes_per_item_ = votes.cells.votes_per_item()
+        self.n_votes_, self.n_annotators_ = votes.used, votes.n_annotators
+        self.excluded_, self.clusters_ = dict(votes.excluded), votes.clusters
+        self.covariates_, self.covariate_scale_ = votes.covariates, votes.covariate_scale
+        connected = connectivity(votes.cells)
+        self.status_ = connected.status
+        self.components_ = _named_components(connected, votes.items)
         prior = Prior(self.ridge, self.ghost, self.covariate_ridge)
         keep = self._kept(prior)
         self.estimable_ = np.flatnonzero(keep)
         self.strengths_ = np.full(len(votes.items), np.nan)
-        self.fit_: Fit | None = None
-        self.covariance_: Covariance | None = None
-        self.replicates_: Floats | None = None
-        self.design_: Design | None = None
+        self.other_ = np.zeros(0)
+        self.has_position_ = False
+        self.covariance_, self.replicates_ = None, None
+        self.converged_, self.n_iterations_, self.log_likelihood_ = False, 0, None
+        self.fit_, self.design_ = None, None
         if len(self.estimable_) > 1:
             self._estimate(self._inside(votes.cells, keep), prior)
         else:
@@ -190,7 +202,7 @@ class RatingModel(Prediction):
         return ("annotator_id",), []
 
     def _kept(self, prior: Prior) -> np.ndarray[Any, np.dtype[np.bool_]]:
-        status = np.array(self.connectivity_.status)
+        status = np.array(self.status_)
         return np.asarray(status != "no_votes" if prior.on_strengths else status == "estimable", dtype=np.bool_)
 
     def _inside(self, cells: Cells, keep: np.ndarray[Any, np.dtype[np.bool_]]) -> Cells:
@@ -219,13 +231,17 @@ class RatingModel(Prediction):
             self.warnings_.append(
                 f"the fit did not converge in {fit.iterations} steps (squared Newton decrement {fit.decrement:.2g})"
             )
-        self.design_, self.fit_ = design, fit
-        self.covariance_ = self._covariance(design, fit)
         theta = fit.parameters[: design.n]
         self.strengths_[self.estimable_] = theta - theta.mean()
+        self.other_ = fit.parameters[design.n :]
+        self.has_position_ = design.p > len(self.covariates_)
+        self.converged_, self.n_iterations_ = fit.converged, fit.iterations
+        self.log_likelihood_ = fit.log_likelihood
+        self.design_, self.fit_ = design, fit
+        self.covariance_ = self._covariance(design, fit)
 
     def _covariance(self, design: Design, fit: Fit) -> Covariance:
-        clusters = self.votes_.clusters
+        clusters = self.clusters_
         if self.interval == "model":
             return covariance(design, fit, kind="model", seed=self.seed)
         if self.interval == "bootstrap":
@@ -250,19 +266,32 @@ class RatingModel(Prediction):
         return found
 
     def _warn_of_connectivity(self, prior: Prior) -> None:
-        status = self.connectivity_.status
         for kind, meaning in (
             ("undefeated", "never lost: their strength has no finite estimate"),
             ("winless", "never won: their strength has no finite estimate"),
             ("other_component", "are not comparable with the main group of items"),
             ("no_votes", "have no votes"),
         ):
-            names = [item for item, found in zip(self.items_, status) if found == kind]
+            names = [item for item, found in zip(self.items_, self.status_) if found == kind]
             if not names:
                 continue
             shown = ", ".join(names[:10]) + (f" and {len(names) - 10:,} more" if len(names) > 10 else "")
             tail = "; their place rests on the prior" if prior.on_strengths and kind != "no_votes" else ""
             self.warnings_.append(f"{len(names):,} items {meaning}{tail}: {shown}")
+
+    @property
+    def training_fingerprints_(self) -> Fingerprints | None:
+        """Fingerprints of the training rows [n]; None when the model was fitted to counted codes."""
+        if self._fingerprints is None and self._training is not None:
+            self._fingerprints = row_fingerprints(self._training)
+            self._training = None
+        return self._fingerprints
+
+    def save(self, path: str | Path) -> None:
+        """Write the fitted model to one safetensors file; see `ranking.load`."""
+        from preflearn.ranking.saved import save
+
+        save(self, path)
 
     # -- answers ---------------------------------------------------------------------------------------------------
 
@@ -285,28 +314,25 @@ class RatingModel(Prediction):
         warnings = list(self.warnings_)
         effects = self._effects(level, warnings)
         return Leaderboard(
-            model=self._name(),
+            model=self.name,
             scale=scale,
             anchor=described,
             level=level,
             items=standings,
             effects=effects,
-            converged=self.fit_ is not None and self.fit_.converged,
-            iterations=self.fit_.iterations if self.fit_ else 0,
-            log_likelihood=self.fit_.log_likelihood if self.fit_ else None,
-            n_votes=round(self.votes_.used),
-            n_annotators=self.votes_.n_annotators,
-            clustered_by=list(self.votes_.clusters[:2]) if self.interval != "model" else [],
+            converged=self.converged_,
+            iterations=self.n_iterations_,
+            log_likelihood=self.log_likelihood_,
+            n_votes=round(self.n_votes_),
+            n_annotators=self.n_annotators_,
+            clustered_by=list(self.clusters_[:2]) if self.interval != "model" else [],
             interval=self.covariance_.kind if self.covariance_ else "none",
-            components=self._components(),
-            excluded=self.votes_.excluded,
+            components=self.components_,
+            excluded=self.excluded_,
             warnings=warnings,
             data_fingerprint=self.data_fingerprint_,
             version=__version__,
         )
-
-    def _name(self) -> str:
-        return self.name
 
     def rank_sets(self, level: float = 0.95) -> RankSets:
         """Simultaneous rank sets and tiers of the estimable items, in the order of `estimable_`."""
@@ -317,8 +343,7 @@ class RatingModel(Prediction):
     def _standings(
         self, scale: Scale, anchor: str | tuple[str, float] | None, level: float
     ) -> tuple[list[Standing], str]:
-        votes = np.rint(self.votes_.cells.votes_per_item()).astype(int)
-        status = self.connectivity_.status
+        votes, status = np.rint(self.votes_per_item_).astype(int), self.status_
         if self.covariance_ is None:
             return [
                 Standing(item, None, None, None, None, None, None, None, int(votes[i]), status[i])
@@ -359,14 +384,12 @@ class RatingModel(Prediction):
         return out, shown.anchor
 
     def _effects(self, level: float, warnings: list[str]) -> list[Effect]:
-        if self.fit_ is None or self.covariance_ is None or self.design_ is None:
+        if self.covariance_ is None:
             return []
-        design = self.design_
-        estimates = self.fit_.parameters[design.n :]
-        errors = self.covariance_.standard_errors()[design.n :]
+        errors = self.covariance_.standard_errors()[len(self.estimable_) :]
         reach = critical_value(self.covariance_, level) * errors
         out = []
-        for (name, meaning), value, error, distance in zip(self._effect_names(), estimates, errors, reach):
+        for (name, meaning), value, error, distance in zip(self._effect_names(), self.other_, errors, reach):
             if abs(value) > 15 or error > 15:
                 warnings.append(f"the effect {name} is not estimable: the data lets it grow without bound")
                 out.append(Effect(name, None, None, None, None, meaning))
@@ -377,26 +400,22 @@ class RatingModel(Prediction):
         return out
 
     def _effect_names(self) -> list[tuple[str, str]]:
-        assert self.design_ is not None
-        position = self.design_.p > len(self.votes_.covariates)
-        names = [("position", "logit advantage of the side shown first")] if position else []
-        names += [(name, "logit per standard unit of the relative difference") for name in self.votes_.covariates]
+        names = [("position", "logit advantage of the side shown first")] if self.has_position_ else []
+        names += [(name, "logit per standard unit of the relative difference") for name in self.covariates_]
         tie = "log nu: equal items tie with probability nu/(2 + nu)"
         thresholds = "threshold on the logit scale"
         names += [(name, tie if name == "log_tie" else thresholds) for name in self.link_.parameters]
         return names
 
-    def _components(self) -> list[dict[str, Any]]:
-        found = self.connectivity_.components
-        return [
-            {
-                "items": [self.items_[i] for i in component.items],
-                "votes": component.votes,
-                "relation": component.relation,
-            }
-            for component in found
-            if len(found) > 1 and len(component.items) > 0
-        ]
+
+def _named_components(connected: Connectivity, items: Sequence[str]) -> list[dict[str, Any]]:
+    """Components by item names; empty when everything is comparable."""
+    if len(connected.components) < 2:
+        return []
+    return [
+        {"items": [items[i] for i in component.items], "votes": component.votes, "relation": component.relation}
+        for component in connected.components
+    ]
 
 
 _ORDER = ["undefeated", "estimable", "other_component", "winless", "no_votes"]

@@ -13,6 +13,8 @@ from preflearn.data.columns import attach
 from preflearn.errors import InputError, NotComputable, NotSupported
 from preflearn.protocols import OutcomeProbabilities
 from preflearn.ranking.cells import Floats, Ints
+from preflearn.ranking.covariance import Covariance
+from preflearn.ranking.graph import Status
 from preflearn.ranking.style import difference, with_covariates
 
 
@@ -26,17 +28,35 @@ class _Rows(NamedTuple):
 
 
 class Prediction:
-    """Predictions from `items_`, `strengths_`, `fit_`, `design_` and `link_` of a rating model."""
+    """The fitted state of a rating model as plain data, and what it answers from it."""
 
     item: str
     items_: tuple[str, ...]
     strengths_: Floats
+    """Centred, in logits; NaN where the votes do not determine them."""
+    estimable_: Ints
+    """Positions of the items that have a strength."""
+    other_: Floats
+    """Position effect, covariates, link parameters, in this order."""
+    has_position_: bool
+    covariates_: tuple[str, ...]
+    covariate_scale_: tuple[float, ...]
     link_: Link
-    votes_: Any
-    fit_: Any
-    design_: Any
-    covariance_: Any
-    estimable_: Any
+    covariance_: Covariance | None
+    """Of the estimable strengths followed by `other_`."""
+    replicates_: Floats | None
+    status_: list[Status]
+    components_: list[dict[str, Any]]
+    votes_per_item_: Floats
+    n_votes_: float
+    n_annotators_: int | None
+    excluded_: dict[str, float]
+    clusters_: tuple[str, ...]
+    warnings_: list[str]
+    converged_: bool
+    n_iterations_: int
+    log_likelihood_: float | None
+    data_fingerprint_: str | None
 
     def prob(self, data: PreferenceData, *, symmetrised: bool = False, missing: str = "raise") -> Floats:
         """P(a beats b | decided) for each row of `data.comparisons` [n], in order of presentation.
@@ -58,8 +78,9 @@ class Prediction:
     def outcome_probs(self, data: PreferenceData, *, missing: str = "raise") -> OutcomeProbabilities:
         """Probabilities of the link's outcomes for each row of `data.comparisons` [n, K]."""
         rows = self._rows(data, missing)
-        logit = self._logit(rows, self._parameters())
-        return OutcomeProbabilities(self.link_.outcomes, np.exp(self.link_.log_probs(logit, self._shape())))
+        parameters = self._parameters()
+        log_probs = self.link_.log_probs(self._logit(rows, parameters), self._shape(parameters))
+        return OutcomeProbabilities(self.link_.outcomes, np.exp(log_probs))
 
     def utility(self, data: PreferenceData) -> Floats:
         """Strength of the item of each row of `data.responses` [n], in logits; NaN where it has none."""
@@ -101,26 +122,26 @@ class Prediction:
     def _parameters(self) -> Floats:
         """Strengths of all items followed by the other parameters."""
         self._fitted()
-        if self.fit_ is None:
+        if self.covariance_ is None:
             raise NotComputable("no strength is computable from the training data")
-        return np.concatenate([self.strengths_, self.fit_.parameters[self.design_.n :]])
+        return np.concatenate([self.strengths_, self.other_])
 
     def _spread(self, error: Floats) -> Floats:
         """Errors of the estimated parameters [n + q] in the layout of `_parameters`."""
-        out = np.zeros(len(self.items_) + len(error) - self.design_.n)
-        out[self.estimable_] = error[: self.design_.n]
-        out[len(self.items_) :] = error[self.design_.n :]
+        determined = len(self.estimable_)
+        out = np.zeros(len(self.items_) + len(self.other_))
+        out[self.estimable_] = error[:determined]
+        out[len(self.items_) :] = error[determined:]
         return out
 
-    def _shape(self) -> Floats:
-        return np.asarray(self.design_.shape_parameters(self.fit_.parameters))
+    def _shape(self, parameters: Floats) -> Floats:
+        return parameters[len(parameters) - len(self.link_.parameters) :]
 
     def _rows(self, data: PreferenceData, missing: str) -> _Rows:
         self._fitted()
-        votes = self.votes_
         columns: list[str] = []
-        if votes.covariates:
-            data, columns = with_covariates(data, votes.covariates)
+        if self.covariates_:
+            data, columns = with_covariates(data, self.covariates_)
         wanted = {"__a": f"a.{self.item}", "__b": f"b.{self.item}"}
         for column in columns:
             wanted |= {f"__a{column}": f"a.{column}", f"__b{column}": f"b.{column}"}
@@ -139,9 +160,9 @@ class Prediction:
                 difference(pl.col(f"__a{column}"), pl.col(f"__b{column}")).fill_null(0.0).alias(column)
                 for column in columns
             ).to_numpy()
-            features = differences / np.asarray(votes.covariate_scale)
+            features = differences / np.asarray(self.covariate_scale_)
         first = None
-        if self.design_ is not None and self.design_.p > len(votes.covariates):
+        if self.has_position_:
             recorded = "shown_first" in frame.columns
             shown = frame["shown_first"] if recorded else pl.Series([None] * frame.height, dtype=pl.String)
             first = shown.replace_strict(["a", "b"], [1.0, -1.0], default=0.0, return_dtype=pl.Float64).to_numpy()
@@ -169,8 +190,7 @@ class Prediction:
 
     def _decided(self, rows: _Rows, parameters: Floats | None = None) -> Floats:
         parameters = self._parameters() if parameters is None else parameters
-        shape = parameters[len(parameters) - len(self.link_.parameters) :]
-        log_probs = np.asarray(self.link_.log_probs(self._logit(rows, parameters), shape))
+        log_probs = np.asarray(self.link_.log_probs(self._logit(rows, parameters), self._shape(parameters)))
         half = len(self.link_.outcomes) // 2
         probabilities = np.exp(log_probs)
         lose, win = probabilities[:, :half].sum(1), probabilities[:, len(self.link_.outcomes) - half :].sum(1)
