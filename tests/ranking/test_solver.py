@@ -61,8 +61,10 @@ def test_conjugate_gradients_find_what_the_factorisation_finds(link, prior, monk
     monkeypatch.setattr(newton_module, "DENSE_LIMIT", 0)
     sparse = newton(design, start)
     assert dense.converged and sparse.converged
-    centre = lambda fit: np.concatenate(  # noqa: E731
-        [fit.parameters[: design.n] - fit.parameters[: design.n].mean(), fit.parameters[design.n :]]
+    centre = (
+        lambda fit: np.concatenate(  # noqa: E731
+            [fit.parameters[: design.n] - fit.parameters[: design.n].mean(), fit.parameters[design.n :]]
+        )
     )
     np.testing.assert_allclose(centre(sparse), centre(dense), atol=1e-6)
 

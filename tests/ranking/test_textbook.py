@@ -44,9 +44,7 @@ def baseball():
 
 
 def test_citations_match_the_published_estimates_and_errors():
-    board = (
-        BradleyTerry(cluster=None, interval="model").fit(counted(CITATIONS)).leaderboard(anchor="Biometrika")
-    )
+    board = BradleyTerry(cluster=None, interval="model").fit(counted(CITATIONS)).leaderboard(anchor="Biometrika")
     published = {
         "Comm Statist": (-2.94907, 0.10255),
         "JASA": (-0.47957, 0.06059),
@@ -113,9 +111,7 @@ def test_davidson_equals_newman():
     a, b, y = random_codes(ties=0.6)
     model = fit_codes(Davidson(cluster=None), a, b, y)
     winners = [(evalica.Winner.Y, evalica.Winner.Draw, evalica.Winner.X)[k] for k in y]
-    result = evalica.newman(
-        [f"m{i:02d}" for i in a], [f"m{j:02d}" for j in b], winners, tolerance=1e-13, limit=100_000
-    )
+    result = evalica.newman([f"m{i:02d}" for i in a], [f"m{j:02d}" for j in b], winners, tolerance=1e-13, limit=100_000)
     theirs = np.log(result.scores.sort_index().to_numpy())
     np.testing.assert_allclose(model.strengths_, theirs - theirs.mean(), atol=1e-6)
     # Newman's v is half of Davidson's nu.
