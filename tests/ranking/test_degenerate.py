@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 import pytest
+
 from preflearn.data import PreferenceData
 from preflearn.errors import InputError
 from preflearn.ranking import BradleyTerry, Davidson, Graded, RaoKupper, rank, rank_by

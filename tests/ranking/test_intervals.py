@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from preflearn.errors import InputError
-from preflearn.ranking import BradleyTerry, Davidson, RaoKupper, newton as newton_module
+from preflearn.ranking import BradleyTerry, Davidson, RaoKupper
+from preflearn.ranking import newton as newton_module
 from preflearn.ranking.covariance import cluster_scores, covariance
 from preflearn.ranking.newton import newton
 from preflearn.ranking.ranksets import rank_sets

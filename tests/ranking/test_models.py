@@ -7,8 +7,10 @@ import json
 import numpy as np
 import polars as pl
 import pytest
+
 from preflearn import ranking
-from preflearn.data import PreferenceData, load as load_data
+from preflearn.data import PreferenceData
+from preflearn.data import load as load_data
 from preflearn.errors import InputError, NotComputable, NotSupported
 from preflearn.ranking import MODELS, BradleyTerry, Davidson, Graded, rank, rank_by
 from tests.contract import check_preference_model
@@ -39,7 +41,7 @@ def test_contract_with_texts_and_style():
 
 
 def test_predictions_recover_the_simulated_probabilities():
-    data, theta = simulated(20_000, position=0.4, seed=2)
+    data, _ = simulated(20_000, position=0.4, seed=2)
     model = Davidson(position=True).fit(data)
     pairs = battles([("m5", "m0", None), ("m2", "m3", None)], shown_first=["a", "b"])
     expected = 1 / (1 + np.exp(-(np.array([2.0, -0.4]) + np.array([0.4, -0.4]))))

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from preflearn.choice import Binary, Davidson as DavidsonLink, Ordinal
-from preflearn.ranking import BradleyTerry, Davidson, Graded, RaoKupper, newton as newton_module
+
+from preflearn.choice import Binary, Ordinal
+from preflearn.choice import Davidson as DavidsonLink
+from preflearn.ranking import BradleyTerry, Davidson, Graded, RaoKupper
+from preflearn.ranking import newton as newton_module
 from preflearn.ranking.cells import Accumulator, cells_of_votes, count_codes
 from preflearn.ranking.design import Design, Prior
 from preflearn.ranking.newton import newton
@@ -61,10 +64,8 @@ def test_conjugate_gradients_find_what_the_factorisation_finds(link, prior, monk
     monkeypatch.setattr(newton_module, "DENSE_LIMIT", 0)
     sparse = newton(design, start)
     assert dense.converged and sparse.converged
-    centre = (
-        lambda fit: np.concatenate(  # noqa: E731
-            [fit.parameters[: design.n] - fit.parameters[: design.n].mean(), fit.parameters[design.n :]]
-        )
+    centre = lambda fit: np.concatenate(
+        [fit.parameters[: design.n] - fit.parameters[: design.n].mean(), fit.parameters[design.n :]]
     )
     np.testing.assert_allclose(centre(sparse), centre(dense), atol=1e-6)
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from preflearn.choice import Binary, Davidson as DavidsonLink
-from preflearn.ranking import BradleyTerry, Davidson, votes_of_codes
 
+from preflearn.choice import Binary
+from preflearn.choice import Davidson as DavidsonLink
+from preflearn.ranking import BradleyTerry, Davidson, votes_of_codes
 from tests.ranking.makers import battles, counted
 
 CITATIONS = [
