@@ -1,0 +1,207 @@
+"""Intervals for judgments that are not independent: Wilson, clustered ratios, and the cluster bootstrap by reweighting.
+
+Works on sums per cluster; knows nothing about comparisons or models.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse as sp
+import scipy.special as special
+
+from preflearn.errors import NotComputable
+from preflearn.evaluate.figures import Figure, Interval, estimate, missing
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+MAX_UNITS = 20_000
+"""More clusters than this are dealt at random into so many groups, which are resampled instead."""
+_BLOCK = 4_000_000
+"""Resampling weights held in memory at once."""
+
+
+def quantile_normal(level: float) -> float:
+    """Two-sided standard normal quantile."""
+    return float(special.ndtri(0.5 + level / 2))
+
+
+def quantile_t(level: float, degrees: float) -> float:
+    """Two-sided Student quantile."""
+    return float(special.stdtrit(degrees, 0.5 + level / 2))
+
+
+def wilson(share: float, n: float, level: float = 0.95) -> Interval:
+    """Score interval of a proportion.
+
+    Args:
+        share: observed proportion in [0, 1].
+        n: number of independent trials behind it (an effective number need not be whole).
+        level: nominal coverage.
+
+    Source: Wilson (1927), Probable inference, the law of succession, and statistical inference, JASA 22, 209-212.
+    """
+    z2 = quantile_normal(level) ** 2
+    middle = (share + z2 / (2 * n)) / (1 + z2 / n)
+    half = math.sqrt(z2 * (share * (1 - share) / n + z2 / (4 * n * n))) / (1 + z2 / n)
+    return Interval(max(0.0, min(share, middle - half)), min(1.0, max(share, middle + half)))
+
+
+def cluster_sums(code: Ints, size: int, columns: Floats) -> Floats:
+    """Sums of row values per cluster: codes [n], columns [n, m] -> [size, m]."""
+    out = np.empty((size, columns.shape[1]))
+    for j in range(columns.shape[1]):
+        out[:, j] = np.bincount(code, weights=columns[:, j], minlength=size)
+    return out
+
+
+def ratio_variance(numerator: Floats, denominator: Floats) -> float:
+    """Variance of `sum(numerator) / sum(denominator)` over independent clusters, by linearisation.
+
+    Args:
+        numerator, denominator: sums per cluster, [U].
+
+    Raises:
+        NotComputable: fewer than two clusters have a denominator.
+
+    Source: Cochran (1977), Sampling techniques, section 6.3, with the factor U / (U - 1).
+    """
+    total = float(denominator.sum())
+    clusters = int(np.count_nonzero(denominator))
+    if clusters < 2:
+        raise NotComputable("all of it comes from one cluster" if clusters else "there is nothing to average")
+    residual = numerator - numerator.sum() / total * denominator
+    return clusters / (clusters - 1) * float(residual @ residual) / total**2
+
+
+def proportion(numerator: Floats, denominator: Floats, n: int, *, level: float = 0.95, unit: str = "cluster") -> Figure:
+    """A share `sum(numerator) / sum(denominator)` with a Wilson interval on its effective sample size.
+
+    The effective size is share * (1 - share) / clustered variance, reduced by (z / t)^2 for the number of clusters;
+    where every cluster says the same (share 0 or 1) it is the number of clusters.
+
+    Args:
+        numerator, denominator: sums per cluster, [U]; 0 <= numerator <= denominator.
+        n: judgments behind the figure.
+        unit: what a cluster is, for the reason when there is only one.
+
+    Source: Korn and Graubard (1998), Confidence intervals for proportions with small expected number of positive counts
+    estimated from survey data, Survey Methodology 24, 193-201; Dean and Pagano (2015), Evaluating confidence interval
+    methods for binomial proportions in clustered surveys, J. Survey Statistics and Methodology 3, 484-503.
+    """
+    total = float(denominator.sum())
+    if not total > 0:
+        return missing("there is nothing to count", n)
+    share = min(max(float(numerator.sum()) / total, 0.0), 1.0)
+
+    def interval() -> Interval:
+        clusters = int(np.count_nonzero(denominator))
+        if clusters < 2:
+            raise NotComputable(f"all of it comes from one {unit}")
+        variance = ratio_variance(numerator, denominator)
+        if share in (0.0, 1.0) or variance <= 0:
+            return wilson(share, clusters, level)
+        adjust = (quantile_normal(level) / quantile_t(level, clusters - 1)) ** 2
+        return wilson(share, share * (1 - share) / variance * adjust, level)
+
+    return estimate(share, interval, n)
+
+
+def mean(numerator: Floats, denominator: Floats, n: int, *, level: float = 0.95, unit: str = "cluster") -> Figure:
+    """A mean `sum(numerator) / sum(denominator)` with a clustered t interval; arguments as in `proportion`."""
+    total = float(denominator.sum())
+    if not total > 0:
+        return missing("there is nothing to average", n)
+    value = float(numerator.sum()) / total
+
+    def interval() -> Interval:
+        clusters = int(np.count_nonzero(denominator))
+        if clusters < 2:
+            raise NotComputable(f"all of it comes from one {unit}")
+        half = quantile_t(level, clusters - 1) * math.sqrt(ratio_variance(numerator, denominator))
+        return Interval(value - half, value + half)
+
+    return estimate(value, interval, n)
+
+
+# -- the cluster bootstrap -------------------------------------------------------------------------------------------
+
+
+class Units(NamedTuple):
+    """What is resampled.
+
+    Attributes:
+        code: unit of each row, [n], 0 .. size - 1.
+        size: number of units.
+        frequency: identical members that each unit stands for, [size] (rows with a count); None when units are single.
+    """
+
+    code: Ints
+    size: int
+    frequency: Floats | None = None
+
+    def dealt(self, seed: int) -> Units:
+        """At most `MAX_UNITS` units: beyond that, equal random groups of them.
+
+        Groups of independent clusters are independent, so their bootstrap is valid; the standard error is then itself
+        known to about `1 / sqrt(2 * MAX_UNITS)` = 0.5 %, well below the noise of 1,000 replicates.
+        """
+        if self.size <= MAX_UNITS or self.frequency is not None:
+            return self
+        group = np.arange(self.size) % MAX_UNITS
+        np.random.default_rng([seed, 1]).shuffle(group)
+        return Units(group[self.code], MAX_UNITS)
+
+
+@dataclass(frozen=True)
+class Bootstrap:
+    """Resampling of units with replacement, as integer weights; the same weights on every pass.
+
+    Attributes:
+        units: what is resampled.
+        replicates: number of resamples.
+        seed: of the random numbers.
+    """
+
+    units: Units
+    replicates: int
+    seed: int
+
+    def weights(self) -> Iterator[Floats]:
+        """Blocks [b, units] of resampling weights, `replicates` rows in all."""
+        size, frequency = self.units.size, self.units.frequency
+        generator = np.random.default_rng(self.seed)
+        step = max(1, _BLOCK // max(size, 1))
+        for start in range(0, self.replicates, step):
+            rows = min(step, self.replicates - start)
+            if frequency is None:
+                drawn = generator.integers(0, size, size=(rows, size)) + size * np.arange(rows)[:, None]
+                yield np.bincount(drawn.ravel(), minlength=rows * size).reshape(rows, size).astype(np.float64)
+            else:
+                total = round(float(frequency.sum()))
+                yield generator.multinomial(total, frequency / frequency.sum(), size=rows) / frequency
+
+    def totals(self, sums: Floats | sp.csr_array) -> Floats:
+        """Resampled totals of sums per unit: [units, m] -> [replicates, m]."""
+        return np.concatenate([np.asarray(block @ sums) for block in self.weights()])
+
+
+def percentile(replicates: Floats, level: float = 0.95) -> Interval:
+    """Percentile interval of resampled values; resamples in which the statistic does not exist (NaN) are left out.
+
+    Raises:
+        NotComputable: fewer than nine in ten resamples have a value.
+
+    Source: Efron (1979), Bootstrap methods: another look at the jackknife, Annals of Statistics 7, 1-26.
+    """
+    finite = replicates[np.isfinite(replicates)]
+    if finite.size < 0.9 * replicates.size or not finite.size:
+        raise NotComputable("too few clusters hold such judgments to resample them")
+    low, high = np.quantile(finite, [0.5 - level / 2, 0.5 + level / 2])
+    return Interval(float(low), float(high))
