@@ -293,3 +293,11 @@ def test_report_is_plain_data(sound):
     assert told["ok"] is False
     assert told["problems"][0]["examples"] == ["1"]
     assert validate(broken).lines()[0].endswith("1 error(s), 0 warning(s)")
+
+
+def test_what_is_shared_with_training_data_is_a_warning(sound, cases):
+    rules = {p.rule for p in validate(sound, train=sound).warnings}
+    assert rules >= {f"{what} are not in the training data too" for what in ("judgments", "prompts", "annotators")}
+    other = sound.where("comparisons", pl.lit(False)).replace(ratings=sound.ratings.clear()).pruned()
+    told = [p.line() for p in validate(cases["counted_row"], train=other).problems]
+    assert told == []

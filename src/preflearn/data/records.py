@@ -13,13 +13,12 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from preflearn.data.records_build import Build, codes, exploded, floats, lengths
+from preflearn.data.arrays import Floats, Ints, codes, exploded, floats, lengths
+from preflearn.data.records_build import Build
 from preflearn.data.schema import OUTCOMES
 from preflearn.data.tables import By, PreferenceData
 from preflearn.errors import InputError
 
-Ints = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
 KeyedBy = Literal["prompt", "set", "presentation", "conversation", "responses"]
 
 

@@ -8,12 +8,11 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from preflearn.data.arrays import Ints, codes, exploded, floats, lengths, places
 from preflearn.data.columns import attach
 from preflearn.data.schema import JUDGMENTS, TABLES
 from preflearn.data.tables import By, PreferenceData
 from preflearn.errors import InputError
-
-Ints = npt.NDArray[np.int64]
 
 _FALLBACK: dict[By, tuple[str, ...]] = {
     "prompt": ("prompt", "presentation", "set", "responses"),
@@ -97,8 +96,8 @@ class Build:
         return names
 
     def _rows_of(self, target: str, ids: pl.Series) -> Ints:
-        keys = self.data.table(target)[TABLES[target].key].cast(pl.String)
-        return _places(ids.cast(pl.String), keys)
+        keys = self.data.table(target)[TABLES[target].key]
+        return places(ids, keys)
 
     def _group(self, name: str, frame: pl.DataFrame) -> Group:
         codes = frame.join(self.keys, on=["kind", "key"], how="left", maintain_order="left")["record"]
@@ -122,7 +121,7 @@ class Build:
         return Group(order, record, frame, shared)
 
     def _code(self, column: str, frame: pl.DataFrame) -> Ints:
-        return _places(frame[column].cast(pl.String), pl.Series(self.names[column], dtype=pl.String))
+        return codes(frame[column], self.names[column])
 
     def labels(self) -> Ints:
         """Place of every rating's label among the names of labels."""
@@ -227,34 +226,3 @@ def _placed_responses(data: PreferenceData, by: By) -> pl.DataFrame:
     if by != "set":
         sources = {"prompt": pl.col("__prompt"), "conversation": pl.col("__conversation")}
     return frame.select(_first_key(by, sources)).with_row_index("row").collect()
-
-
-# -- arrays ------------------------------------------------------------------------------------------------------------
-
-
-def _places(values: pl.Series, among: pl.Series) -> Ints:
-    """Index of each value's first occurrence in `among`; -1 for null or absent."""
-    left = pl.DataFrame({"key": values})
-    right = pl.DataFrame({"key": among}).with_row_index("place").unique("key", keep="first").drop_nulls("key")
-    found = left.join(right, on="key", how="left", maintain_order="left")["place"]
-    return found.cast(pl.Int64).fill_null(-1).to_numpy()
-
-
-def floats(series: pl.Series) -> npt.NDArray[np.float64]:
-    """float64 with NaN for null."""
-    return series.cast(pl.Float64).fill_null(float("nan")).to_numpy()
-
-
-def codes(series: pl.Series, values: tuple[str, ...]) -> Ints:
-    """Place of each text among `values`; -1 for null."""
-    return _places(series.cast(pl.String), pl.Series(values))
-
-
-def lengths(series: pl.Series) -> Ints:
-    """Lengths of lists; a null list has none."""
-    return series.list.len().fill_null(0).cast(pl.Int64).to_numpy()
-
-
-def exploded(series: pl.Series) -> pl.Series:
-    """The elements of all lists one after another, nothing for an empty or null list."""
-    return series.filter(series.list.len() > 0).explode()

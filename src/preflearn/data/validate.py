@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
+from preflearn.data.leakage import Leakage, leakage
 from preflearn.data.schema import TABLES
 from preflearn.data.tables import PreferenceData
 from preflearn.data.validate_links import LinkRule, link_rules
@@ -37,7 +38,8 @@ class Problem:
         """The problem as one line for people."""
         where = f"{self.table}.{self.column}" if self.column else self.table
         shown = ", ".join(self.examples) + (", ..." if self.count > len(self.examples) else "")
-        return f"{self.severity}: {where}: {self.rule}; broken by {self.count:,} ({shown}). {self.cure}"
+        named = f" ({shown})" if self.examples else ""
+        return f"{self.severity}: {where}: {self.rule}; broken by {self.count:,}{named}. {self.cure}"
 
 
 class ValidationReport(NamedTuple):
@@ -83,14 +85,17 @@ class ValidationReport(NamedTuple):
             raise InputError(self.errors[0].line() + more, cure="Run `preflearn validate` for all.")
 
 
-def validate(data: PreferenceData) -> ValidationReport:
+def validate(data: PreferenceData, *, train: PreferenceData | None = None) -> ValidationReport:
     """Check every rule of the nine tables; nothing is raised for bad rows, they are counted.
 
-    Scanned tables stay on disk: the rules stream over the columns they need.
+    Scanned tables stay on disk: the rules stream over the columns they need. With `train`, data that a model was fitted
+    to, a warning counts what `data` shares with it (see `preflearn.data.leakage`).
     """
     counts = data.counts()
     problems = [problem for name in counts for problem in _row_problems(data, name)]
     problems += [problem for rule in link_rules(data) for problem in _link_problems(rule)]
+    if train is not None:
+        problems += _leaks(leakage(train, data))
     order, tables = {"error": 0, "warning": 1}, list(TABLES)
     problems.sort(key=lambda problem: (order[problem.severity], tables.index(problem.table)))
     return ValidationReport(problems, counts)
@@ -125,6 +130,28 @@ def _link_problems(rule: LinkRule) -> list[Problem]:
     if not count:
         return []
     return [Problem(rule.table, rule.column, rule.rule, rule.severity, count, _shown(keys), rule.cure)]
+
+
+_LEAKS = {
+    "judgments": ("comparisons", "", "response"),
+    "presentations": ("comparisons", "presentation_id", "prompt"),
+    "prompts": ("prompts", "prompt_id", "prompt"),
+    "prompt_contents": ("prompts", "messages", "prompt"),
+    "conversations": ("prompts", "conversation_id", "conversation"),
+    "responses": ("responses", "response_id", "prompt"),
+    "response_contents": ("responses", "messages", "response"),
+    "annotators": ("annotators", "annotator_id", "annotator"),
+}
+"""What may be shared with training data -> where it stands, and the split that keeps it apart."""
+
+
+def _leaks(shared: Leakage) -> list[Problem]:
+    problems = []
+    for what, (table, column, by) in _LEAKS.items():
+        if count := getattr(shared, what):
+            rule = f"{what.replace('_', ' ')} are not in the training data too"
+            problems.append(Problem(table, column, rule, "warning", count, [], f"A split by {by} keeps them apart."))
+    return problems
 
 
 def _shown(keys: list[str | None]) -> list[str]:
