@@ -1,1 +1,7 @@
-"""Every way in and out: files, public formats, plain tables, exports."""
+"""Every way in and out: files, public formats, plain tables, mappings, the hub, exports."""
+
+from __future__ import annotations
+
+from preflearn.data.io.reader import read, scan
+
+__all__ = ["read", "scan"]

@@ -167,7 +167,7 @@ def decode(column: pl.Series) -> tuple[pl.Series, dict[int, str]]:
     values = rows.frame if rows.frame.width > 1 else rows.frame.with_columns(pl.lit(None).alias("value"))
     index = pl.DataFrame({LINE: pl.int_range(len(column), dtype=pl.UInt32, eager=True)})
     aligned = index.join(values, on=LINE, how="left", maintain_order="left")["value"].alias(column.name)
-    return aligned, {row.line or 0: row.reason for row in rows.rejected}
+    return aligned, {row.line or 0: row.reason.split(" at character")[0] for row in rows.rejected}
 
 
 def _kind(value: Any) -> str:

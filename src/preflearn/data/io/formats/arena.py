@@ -32,6 +32,7 @@ WINNERS = {
 """Words for the winner; a tie and two bad answers are different outcomes."""
 
 _MARKS = ("judge", "judge_hash", "conversation_a", "anony", "tstamp", "evaluation_session_id")
+_KIND = "annotators.kind"
 _RENAMED = {
     "model_a": "system_a",
     "model_b": "system_b",
@@ -54,7 +55,10 @@ def read_battles(frame: pl.DataFrame, report: ImportReport) -> PreferenceData:
         InputError: a column has an unusable type.
     """
     original = frame
-    report.map("judge -> annotator", frame.height if {"judge", "judge_hash"} & set(frame.columns) else 0)
+    for name in {"judge", "judge_hash"} & set(frame.columns):
+        report.map(f"{name} -> annotator", frame[name].count())
+        machine = pl.col(name).cast(pl.String).str.starts_with("gpt")
+        frame = frame.with_columns(pl.when(machine).then(pl.lit("judge")).otherwise(pl.lit("person")).alias(_KIND))
     if "tstamp" in frame.columns:
         frame = frame.with_columns(tools.unix_seconds("tstamp"))
         report.map("tstamp seconds -> time", frame["tstamp"].count())
@@ -94,8 +98,6 @@ def read_55k(frame: pl.DataFrame, report: ImportReport) -> PreferenceData:
     frame = tools.reject_where(
         frame, pl.when(voted > 1).then(pl.lit("more than one winner column is 1")), report, original
     )
-    for value, n in frame.group_by("outcome").len().sort("outcome").rows():
-        report.map(f"winner columns -> outcome {value}" if value else "no winner column is 1 -> not yet judged", n)
     report.note("The 55k release does not tell a tie from two bad answers: both are tie.")
     frame = frame.drop("winner_model_a", "winner_model_b", "winner_tie")
     for name in ("prompt", "response_a", "response_b"):
@@ -108,6 +110,8 @@ def read_55k(frame: pl.DataFrame, report: ImportReport) -> PreferenceData:
         report,
         original,
     )
+    for value, n in frame.group_by("outcome").len().sort("outcome").rows():
+        report.map(f"winner columns -> outcome {value}" if value else "no winner column is 1 -> not yet judged", n)
     a, b = (_interleaved(frame["prompt"], frame[f"response_{side}"]) for side in "ab")
     frame = tools.split_sides(frame.drop("prompt", "response_a", "response_b"), a, b, report)
     return flat.build(tools.rename(frame, _RENAMED), report, kind="comparisons", original=original)
@@ -121,7 +125,7 @@ def _question_id(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def _session(frame: pl.DataFrame, report: ImportReport) -> pl.DataFrame:
-    """Later votes of a session keep what was said before as JSON; in a first vote it would say everything twice."""
+    """Later votes of a session keep what was said before; in a first vote it would say everything twice."""
     if "evaluation_session_id" in frame.columns:
         report.note(
             "Who voted is not recorded; votes of one evaluation_session_id are thought to come from one person: "
@@ -130,8 +134,6 @@ def _session(frame: pl.DataFrame, report: ImportReport) -> pl.DataFrame:
     if "full_conversation" not in frame.columns:
         return frame
     whole = pl.col("full_conversation")
-    if isinstance(frame.schema["full_conversation"], pl.List):
-        whole = pl.struct(whole).struct.json_encode()
     later = pl.col("evaluation_order") > 1 if "evaluation_order" in frame.columns else pl.lit(True)
     kept = frame.with_columns(pl.when(later).then(whole).alias("full_conversation"))
     dropped = frame["full_conversation"].count() - kept["full_conversation"].count()

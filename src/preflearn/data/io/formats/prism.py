@@ -49,9 +49,8 @@ def read_files(frames: Mapping[str, pl.DataFrame], report: ImportReport) -> Pref
         report.note("There is no survey file: nothing is known of the participants but their ids.")
     data = tools.joined(parts, report)
     if people is not None:
-        missing = people.join(
-            data.annotators.select(pl.col("annotator_id").cast(pl.String)), on="annotator_id", how="anti"
-        )
+        known = data.annotators.select(pl.col("annotator_id").cast(pl.String))
+        missing = people.join(known, on="annotator_id", how="anti")
         report.map("participants without a conversation", missing.height)
         everyone = data.annotators.with_columns(pl.col("annotator_id").cast(pl.String))
         data = data.replace(annotators=pl.concat([everyone, missing], how="diagonal_relaxed"))
@@ -206,7 +205,7 @@ def _choices(said: pl.DataFrame, report: ImportReport) -> dict[str, pl.DataFrame
 def _about_conversations(
     said: pl.DataFrame, conversations: pl.DataFrame, report: ImportReport
 ) -> list[dict[str, pl.DataFrame]]:
-    """Attribute ratings of the chosen first answer, and the feedback on the conversation with its last chosen answer."""
+    """Attribute ratings of the chosen first answer; feedback on the conversation with its last chosen answer."""
     chosen = said.filter(pl.col("if_chosen")).sort(_KEY, maintain_order=True)
     about = [pl.col("conversation_id"), pl.col(LINE).alias("_about_line")]
     parts: list[dict[str, pl.DataFrame]] = []
@@ -214,14 +213,14 @@ def _about_conversations(
     person = pl.col("user_id").alias("annotator_id")
     if isinstance(dtype := conversations.schema.get("performance_attributes"), pl.Struct):
         names = [field.name for field in dtype.fields if field.name != "other_text"]
-        values = conversations.select(*about, *[pl.col("performance_attributes").struct.field(name) for name in names])
-        long = values.unpivot(
-            names, index=["conversation_id", "_about_line"], variable_name="_name", value_name="value"
-        )
+        given = pl.col("performance_attributes").struct
+        values = conversations.select(*about, *[given.field(name).cast(pl.Float64, strict=False) for name in names])
+        index = ["conversation_id", "_about_line"]
+        long = values.unpivot(names, index=index, variable_name="_name", value_name="value")
         long = long.filter(pl.col("value").is_not_null()).sort("_about_line", maintain_order=True)
         first = chosen.filter(pl.col("turn") == 0).unique("conversation_id", keep="first", maintain_order=True)
         rated = long.join(first.drop(LINE), on="conversation_id", how="inner", maintain_order="left")
-        report.map("performance attribute without a chosen first answer -> not kept", long.height - rated.height)
+        report.map("attribute rating, no chosen first answer -> not kept", long.height - rated.height)
         report.map("performance_attributes -> ratings of the chosen first answer", rated.height)
         frame = rated.select(
             pl.col("_about_line").alias(LINE),
@@ -236,9 +235,8 @@ def _about_conversations(
         columns = ["conversation_id", "_about_line", "open_feedback", "choice_attributes"]
         given = conversations.with_columns(pl.col(LINE).alias("_about_line"))
         given = tools.as_json(given, ["choice_attributes"])
-        given = given.select([name for name in columns if name in given.columns]).filter(
-            pl.col("open_feedback").is_not_null()
-        )
+        given = given.select([name for name in columns if name in given.columns])
+        given = given.filter(pl.col("open_feedback").is_not_null())
         last = chosen.unique("conversation_id", keep="last", maintain_order=True)
         told = given.join(last.drop(LINE), on="conversation_id", how="inner", maintain_order="left")
         report.map("open_feedback without a chosen answer -> not kept", given.height - told.height)

@@ -1,0 +1,247 @@
+"""`read` and `scan`: any source -> a data set with the report of its import."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from preflearn.data import store
+from preflearn.data.io import detect, hub, lazy, tables_in
+from preflearn.data.io.base import Format, Sample
+from preflearn.data.io.files import read_frame, stem_of
+from preflearn.data.io.formats import FORMATS
+from preflearn.data.io.mapping import Mapping as MappingFile
+from preflearn.data.io.mapping import load_mapping, mapping_from_pairs, read_mapped
+from preflearn.data.io.rows import SOURCE
+from preflearn.data.reading import ImportReport
+from preflearn.data.tables import PreferenceData
+from preflearn.errors import InputError
+
+_SHOWN = 5
+"""Rejected rows that a strict import names."""
+
+
+def read(
+    source: str | Path,
+    *,
+    format: str | None = None,
+    mapping: MappingFile | Mapping[str, Any] | Sequence[str] | str | Path | None = None,
+    strict: bool = False,
+    revision: str | None = None,
+) -> PreferenceData:
+    r"""Read preference data from wherever it lies; `.report` says what was kept, mapped, dropped and set aside.
+
+    Args:
+        source: a data-set directory; a directory of files named like the tables; a file (CSV, TSV, JSON, JSON Lines,
+            Parquet, each also .gz or .zst) or directory of files in a public format; `hf:NAME[:CONFIG][@REVISION]`.
+        format: name of a format, to force it (see `FORMATS`); None = seen from the columns.
+        mapping: what the columns mean: a mapping, its file or name, or `["ROLE=COLUMN", ...]`.
+        strict: rows that cannot be read are an error.
+        revision: revision of a hub data set.
+
+    Raises:
+        InputError: nothing there, nothing readable, an unknown format, or rejected rows with `strict`.
+
+    >>> from pathlib import Path
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "votes.csv"
+    >>> _ = path.write_text("system_a,system_b,outcome\nx,y,a\ny,z,tie\n")
+    >>> read(path)
+    PreferenceData(3 responses, 2 comparisons)
+    """
+    name = str(source)
+    provenance: dict[str, Any] = {}
+    files: list[Path] | None = None
+    if name.startswith(hub.PREFIX):
+        fetched = hub.fetch(name, revision)
+        path, files = fetched.folder, fetched.files
+        provenance = {"hub": {"name": name, "revision": fetched.revision}}
+    else:
+        path = Path(source)
+        if not path.exists():
+            raise InputError("there is no such file or directory.", path=path, cure="hf:NAME names a hub data set.")
+    report = ImportReport(name, format or "")
+    if mapping is not None:
+        if format is not None:
+            raise InputError("a format and a mapping exclude each other.", value=format, cure="Give one of them.")
+        data = _mapped(mapping, files or [path], report)
+    elif files is not None:
+        data = _files(files, format, report, path)
+    elif path.is_dir():
+        data = _directory(path, format, report)
+    else:
+        data = _files([path], format, report, path)
+    return _checked(data, report, strict, provenance)
+
+
+def scan(source: str | Path) -> PreferenceData:
+    """Read lazily what is larger than memory: tables stay on disk until they are needed.
+
+    Args:
+        source: a data-set directory, a directory of Parquet files named like the tables, or one Parquet file of votes
+            between named systems (system_a, system_b, outcome, further columns of comparisons).
+
+    Raises:
+        InputError: the source is none of these.
+    """
+    path = Path(source)
+    report = ImportReport(str(source), "")
+    if not path.exists():
+        raise InputError("there is no such file or directory.", path=path)
+    if path.is_file():
+        report.format = "plain (lazy)"
+        return lazy.scan_battles(path, report)
+    if store.is_dataset(path):
+        data = store.load(path, lazy=True)
+        report.format = "preflearn"
+        data.report = report
+        return data
+    tables = tables_in.table_files(path)
+    if tables is None:
+        raise InputError(
+            "this directory cannot be read lazily: it is no data set and its files are not named like the tables.",
+            path=path,
+            cure="Import it (preflearn import) instead.",
+        )
+    report.format = "tables (lazy)"
+    return tables_in.scan_tables(tables, report)
+
+
+def _checked(data: PreferenceData, report: ImportReport, strict: bool, provenance: dict[str, Any]) -> PreferenceData:
+    rejected = report.rejected
+    if strict and rejected:
+        shown = "; ".join(f"{row.source} line {row.line}: {row.reason}" for row in rejected[:_SHOWN])
+        more = f"; and {len(rejected) - _SHOWN:,} more" if len(rejected) > _SHOWN else ""
+        raise InputError(
+            f"{len(rejected):,} row(s) cannot be read: {shown}{more}.",
+            path=report.source,
+            cure="Repair them, or import without --strict: they are then kept in rejected.jsonl.",
+        )
+    if not data.counts():
+        first = f" The first is line {rejected[0].line}: {rejected[0].reason}." if rejected else ""
+        raise InputError(f"nothing could be read: 0 of {report.read:,} rows.{first}", path=report.source)
+    data.provenance.update(provenance)
+    data.report = report
+    return data
+
+
+def _mapped(mapping: Any, paths: list[Path], report: ImportReport) -> PreferenceData:
+    if isinstance(mapping, Sequence) and not isinstance(mapping, str):
+        mapping = mapping_from_pairs(mapping)
+    elif not isinstance(mapping, MappingFile):
+        mapping = load_mapping(mapping)
+    report.format = f"mapping {mapping.name}"
+    return read_mapped(mapping, *paths, report=report)
+
+
+def _directory(path: Path, format: str | None, report: ImportReport) -> PreferenceData:
+    if store.is_dataset(path):
+        if format not in (None, "preflearn"):
+            raise InputError(f"this is a data-set directory, not {format}.", path=path, cure="Leave the format out.")
+        data = store.load(path)
+        report.format = "preflearn"
+        report.read = sum(data.height(name) for name in ("comparisons", "ratings", "rankings", "signals"))
+        return data
+    if format in (None, "tables"):
+        tables = tables_in.table_files(path)
+        if tables is not None:
+            report.format = "tables"
+            return tables_in.read_tables(tables, report)
+        if format == "tables":
+            raise InputError("the files are not named like the tables.", path=path)
+    files = _data_files(path)
+    if not files:
+        raise InputError(
+            "no data file lies here.", path=path, cure="CSV, TSV, JSON, JSON Lines and Parquet are read, also packed."
+        )
+    return _files(files, format, report, path)
+
+
+def _data_files(folder: Path) -> list[Path]:
+    """Data files of a directory, else of its `data` directory (the layout of the hub)."""
+    for place in (folder, folder / "data"):
+        if place.is_dir():
+            found = [path for path in sorted(place.iterdir()) if path.is_file() and hub.is_data(path.name)]
+            if found:
+                return found
+    return []
+
+
+def _files(files: list[Path], format: str | None, report: ImportReport, place: Path) -> PreferenceData:
+    """Files of one format, read as one."""
+    chosen = detect.named(format) if format else None
+    frames = {path: _read(path, report) for path in files}
+    filled = {path: frame for path, frame in frames.items() if frame.height}
+    if not filled:
+        return PreferenceData(report=report)
+    if (whole := _of_several(filled, chosen, report, place)) is not None:
+        return whole
+    found = {path: chosen or detect.detected(path, frame) for path, frame in filled.items()}
+    if len({one.name for one in found.values()}) > 1:
+        listed = ", ".join(f"{path.name} is {one.name}" for path, one in found.items())
+        raise InputError(f"the files are in several formats: {listed}.", path=place, cure="Name one file at a time.")
+    one = next(iter(found.values()))
+    report.format = one.name
+    frame = _as_one(filled, place)
+    return _run(one, partial(one.read, frame, report), place)
+
+
+def _of_several(
+    frames: dict[Path, pl.DataFrame], chosen: Format | None, report: ImportReport, place: Path
+) -> PreferenceData | None:
+    """Files named like the parts of a format, if there are several and one of them is known by its columns."""
+    for one in FORMATS if chosen is None else (chosen,):
+        parts = {stem_of(path): frame for path, frame in frames.items() if stem_of(path) in one.files}
+        known = any(one.detect(Sample.of(path, frame)) for path, frame in frames.items() if stem_of(path) in parts)
+        if one.read_files is None or len(parts) < 2 or not known:
+            continue
+        report.format = one.name
+        for path, frame in frames.items():
+            if stem_of(path) not in parts:
+                report.note(f"{path.name} is no part of the format {one.name} and was not imported.")
+                report.read -= frame.height
+        return _run(one, partial(one.read_files, parts, report), place)
+    return None
+
+
+def _read(path: Path, report: ImportReport) -> pl.DataFrame:
+    frame, rejected = read_frame(path)
+    report.reject(rejected)
+    report.read += frame.height + len(rejected)
+    return frame
+
+
+def _as_one(frames: dict[Path, pl.DataFrame], place: Path) -> pl.DataFrame:
+    """The rows of several files below each other, each knowing its file; `source` names it where nothing else does."""
+    if len(frames) == 1:
+        return next(iter(frames.values()))
+    parts = []
+    for path, frame in frames.items():
+        frame = frame.with_columns(pl.lit(path.name).alias(SOURCE))
+        if "source" not in frame.columns:
+            frame = frame.with_columns(pl.lit(hub.split_of(path)).alias("source"))
+        parts.append(frame)
+    try:
+        return pl.concat(parts, how="diagonal_relaxed")
+    except pl.exceptions.PolarsError as error:
+        raise InputError(
+            f"columns of one name differ in type between the files: {error}",
+            path=place,
+            cure="Name one file at a time.",
+        ) from error
+
+
+def _run(one: Format, reading: Callable[[], PreferenceData], place: Path) -> PreferenceData:
+    """A reader's work; a column that is not there or of an odd type is the input's fault when a format was forced."""
+    try:
+        return reading()
+    except pl.exceptions.PolarsError as error:
+        raise InputError(
+            f"this is not what {one.name} looks like: {error}".split("\n")[0] + ".",
+            path=place,
+            cure=f"It needs {' or '.join(one.needs)}.",
+        ) from error
