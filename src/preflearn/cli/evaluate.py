@@ -77,7 +77,7 @@ def run(
 
 def _source(say: Say, name: str, data: PreferenceData, training: PreferenceData | None) -> Any:
     """What is scored: a fitted model or probabilities."""
-    from preflearn.cli.models import load_model
+    from preflearn.ranking.saved import load
     from preflearn.cli.predictions import SUFFIXES, read_predictions
     from preflearn.ranking import MODELS
     from preflearn.ranking.board import build
@@ -92,7 +92,7 @@ def _source(say: Say, name: str, data: PreferenceData, training: PreferenceData 
         for note in notes:
             say.warn(note)
         return predictions
-    return load_model(path)
+    return load(path)
 
 
 def _show(say: Say, found: dict[str, Scores]) -> None:

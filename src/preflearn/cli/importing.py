@@ -1,14 +1,81 @@
-"""`preflearn importing`: every rule of the data contract, and what breaks it."""
+"""`preflearn import`: any source becomes a data-set directory, and everything that happened to its rows is said."""
 
 from __future__ import annotations
 
-from preflearn.cli.options import Data, open_data
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from preflearn.cli.options import OutDirectory, check_directory
 from preflearn.cli.say import Document, Say
 from preflearn.cli.verb import verb
+from preflearn.errors import InputError
+
+if TYPE_CHECKING:
+    from preflearn.data import PreferenceData
 
 
-@verb()
-def run(say: Say, data: Data) -> Document:
-    """Check a data set against every rule of the data contract."""
-    opened = open_data(say, data)
-    raise NotImplementedError(opened)
+@verb(writes=True)
+def run(
+    say: Say,
+    sources: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="SRC...",
+            help="Files or folders (CSV, TSV, JSON, JSONL, Parquet, also .gz and .zst) or hf:NAME[:CONFIG][@REVISION].",
+        ),
+    ],
+    out: OutDirectory,
+    format: Annotated[
+        str | None, typer.Option("--format", metavar="F", help="Force a format instead of detecting it.")
+    ] = None,
+    map: Annotated[
+        list[str] | None,
+        typer.Option("--map", metavar="FILE|ROLE=COLUMN", help="A mapping file, or a column's role (repeatable)."),
+    ] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Rows that cannot be read are an error.")] = False,
+) -> Document:
+    """Read any public format or plain table into a data-set directory; unreadable rows go to rejected.jsonl."""
+    from preflearn.data import save
+    from preflearn.data.io.reader import read
+
+    check_directory(out, force=say.force)
+    mapping = _mapping(map)
+    parts: list[PreferenceData] = []
+    for source in sources:
+        with say.working(f"importing {source}"):
+            parts.append(read(source, format=format, mapping=mapping, strict=strict))
+    reports = [part.report for part in parts if part.report is not None]
+    for report in reports:
+        for line in report.lines():
+            say.line(line)
+    data = parts[0]
+    if len(parts) > 1:
+        from preflearn.data.merge import merge
+
+        data = merge(*parts)
+    save(data, out, force=say.force)
+    say.line(f"written to {out}: {', '.join(f'{n:,} {name}' for name, n in data.counts().items())}")
+    return {
+        "out": str(out),
+        "counts": data.counts(),
+        "imports": [report.as_dict() for report in reports],
+        "data_fingerprint": data.fingerprint(),
+    }
+
+
+def _mapping(given: list[str] | None) -> str | list[str] | None:
+    """A mapping file, or pairs ROLE=COLUMN.
+
+    Raises:
+        InputError: several files, or files and pairs together.
+    """
+    if not given:
+        return None
+    pairs = [entry for entry in given if "=" in entry and not Path(entry).exists()]
+    if not pairs and len(given) == 1:
+        return given[0]
+    if len(pairs) == len(given):
+        return pairs
+    raise InputError("--map takes one file, or pairs ROLE=COLUMN.", value=given)

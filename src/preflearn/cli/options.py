@@ -24,14 +24,26 @@ Until = Annotated[
 ]
 Level = Annotated[float, typer.Option("--level", metavar="L", help="Confidence level of intervals.")]
 
+LARGE = 256 * 1024 * 1024
+"""Bytes above which a Parquet file of votes is scanned instead of read."""
 
-def open_data(say: Say, path: str) -> PreferenceData:
-    """Read a data set, or import whatever lies there and say what the import did."""
-    from preflearn.data.io import read
+
+def open_data(say: Say, path: str, *, lazy: bool = False) -> PreferenceData:
+    """Read a data set, or import whatever lies there and say what the import did.
+
+    Args:
+        lazy: tables may stay on disk (data-set directories, and Parquet files too large to be read at ease).
+    """
+    from preflearn.data.io.reader import read, scan
+    from preflearn.data.store import is_dataset
 
     with say.working(f"reading {path}"):
-        data = read(path)
-    if data.report is not None:
+        place = Path(path)
+        if lazy and is_dataset(place):
+            return scan(place)
+        large = place.suffix == ".parquet" and place.is_file() and place.stat().st_size > LARGE
+        data = scan(place) if lazy and large else read(path)
+    if data.report is not None and data.report.format != "preflearn":
         say.notes(data.report.lines())
     return data
 
@@ -50,12 +62,14 @@ def check_output(path: Path, *, force: bool) -> Path:
     return path
 
 
-def check_level(level: float) -> float:
-    """A confidence level between 0 and 1.
+def check_directory(path: Path, *, force: bool) -> Path:
+    """An output directory that may be written: said before the work, not after it.
 
     Raises:
-        InputError: it is not.
+        InputError: a file of this name exists, or a directory that is not empty without --force.
     """
-    if not 0.0 < level < 1.0:
-        raise InputError("a confidence level lies between 0 and 1.", value=level, cure="For example --level 0.95.")
-    return level
+    if path.is_file():
+        raise InputError("a file of this name exists.", path=path, cure="Name a directory.")
+    if not force and path.is_dir() and any(path.iterdir()):
+        raise InputError("the directory is not empty.", path=path, cure="Use --force to replace it.")
+    return path

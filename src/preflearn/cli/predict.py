@@ -21,11 +21,11 @@ def run(
     symmetrised: Annotated[bool, typer.Option("--symmetrised", help="Average both orders of presentation.")] = False,
 ) -> Document:
     """Predict P(a beats b) for every comparison; the answers in the data are not looked at."""
-    from preflearn.cli.models import load_model
+    from preflearn.ranking.saved import load
     from preflearn.cli.predictions import check_suffix, write_predictions
 
     check_output(check_suffix(out), force=say.force)
-    fitted = load_model(model)
+    fitted = load(model)
     opened = open_data(say, data)
     with say.working("predicting"):
         probability = fitted.prob(opened, symmetrised=symmetrised, missing="nan")

@@ -62,6 +62,7 @@ def read_predictions(path: Path, data: PreferenceData) -> tuple[Floats | Outcome
     """
     import polars as pl
 
+    from preflearn.data.schema import TIES
     from preflearn.protocols import OutcomeProbabilities
 
     table = _table(path)
@@ -90,7 +91,7 @@ def read_predictions(path: Path, data: PreferenceData) -> tuple[Floats | Outcome
         notes.append(f"{unknown:,} predictions are of comparisons that the data does not have; they are not used.")
     if unknown == table.height:
         raise InputError("no prediction is of a comparison of this data.", path=path, column="comparison_id")
-    if known:
+    if any(name.removeprefix(_OUTCOME) in TIES for name in known):
         names = tuple(name.removeprefix(_OUTCOME) for name in known)
         return OutcomeProbabilities(names, joined.select(known).to_numpy()), notes
     return joined["probability"].to_numpy(), notes

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from preflearn.ranking import Leaderboard
 
 
-class Model(str, Enum):
+class Model(StrEnum):
     """Rating models."""
 
     bradley_terry = "bradley_terry"
@@ -27,7 +27,7 @@ class Model(str, Enum):
     graded = "graded"
 
 
-class Interval(str, Enum):
+class Interval(StrEnum):
     """How intervals are made."""
 
     auto = "auto"
@@ -36,7 +36,7 @@ class Interval(str, Enum):
     bootstrap = "bootstrap"
 
 
-class Scale(str, Enum):
+class Scale(StrEnum):
     """Units of strengths."""
 
     logit = "logit"
@@ -48,7 +48,9 @@ class Scale(str, Enum):
 def run(
     say: Say,
     data: Data,
-    model: Annotated[Model, typer.Option("--model", help="Rating model.")] = Model.davidson,
+    model: Annotated[
+        Model | None, typer.Option("--model", help="Rating model. Default: davidson, or bradley_terry without ties.")
+    ] = None,
     item: Annotated[
         str, typer.Option("--item", metavar="COLUMN", help="Column of responses that names what is ranked.")
     ] = "system",
@@ -97,7 +99,7 @@ def run(
     for path in (csv, html, save):
         if path is not None:
             check_output(path, force=say.force)
-    opened = comparisons_of(say, open_data(say, data))
+    opened = comparisons_of(say, open_data(say, data, lazy=True))
     options: dict[str, Any] = {
         "item": item,
         "criterion": criterion,
@@ -111,14 +113,16 @@ def run(
         "until": until,
         "seed": say.seed,
     }
-    shown = {"scale": scale.value, "anchor": anchor, "level": level}
+    shown: dict[str, Any] = {"scale": scale.value, "anchor": anchor, "level": level}
     from preflearn.ranking import rank_by
     from preflearn.ranking.board import build
+    from preflearn.report.estimates import model_for
 
     with say.working("fitting"):
-        fitted = build(model.value, **options).fit(opened)
+        chosen = model.value if model is not None else model_for(opened)
+        fitted = build(chosen, **options).fit(opened)
         board = fitted.leaderboard(**shown)
-        boards = rank_by(opened, by, model.value, **options, **shown) if by is not None else {}
+        boards = rank_by(opened, by, chosen, **options, **shown) if by is not None else {}
     document = board.as_dict()
     if by is not None:
         document["by"] = {value: _document(part) for value, part in boards.items()}

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from preflearn.cli.options import OutDirectory
+from preflearn.cli.options import OutDirectory, check_directory
 from preflearn.cli.say import Document, Say
 from preflearn.cli.verb import verb
 
@@ -21,6 +21,7 @@ def run(
     """Simulate a panel of people with known tastes; the truth lies in DIR/truth, where no fit looks."""
     from preflearn.simulate.spec import from_spec
 
+    check_directory(out, force=say.force)
     with say.working("simulating"):
         data = from_spec(spec, seed=say.chosen_seed)
         data.save(out, force=say.force)
