@@ -47,6 +47,21 @@ class Covariance(NamedTuple):
         assert self.draws is not None
         return _root(np.mean((self.draws @ contrasts.T) ** 2, axis=0))
 
+    @property
+    def size(self) -> int:
+        """Number of parameters n + q."""
+        held = self.matrix if self.matrix is not None else self.draws
+        assert held is not None
+        return int(held.shape[1])
+
+    def of_differences(self, index: int) -> Floats:
+        """Standard errors of every parameter minus the one at `index`: [n + q]."""
+        if self.matrix is not None:
+            variance = np.diagonal(self.matrix)
+            return _root(variance + variance[index] - 2 * self.matrix[index])
+        assert self.draws is not None
+        return _root(np.mean((self.draws - self.draws[:, index : index + 1]) ** 2, axis=0))
+
     def sample(self, n: int, generator: np.random.Generator) -> Floats:
         """Draws of the estimator's error [n, n + q]."""
         if self.matrix is None:

@@ -19,6 +19,8 @@ from preflearn.ranking.covariance import Covariance
 Scale = Literal["logit", "elo", "probability"]
 ELO_PER_LOGIT = 400 / np.log(10)
 ELO_CENTRE = 1000.0
+_ROWS = 256
+"""Rows of an items x items matrix that are held at a time."""
 
 
 class Standing(NamedTuple):
@@ -188,10 +190,7 @@ def transform(
         index = items.index(fixed[0])
         centre, described = fixed[1], f"{fixed[0]} = {fixed[1]:g}"
         value = strengths - strengths[index]
-        contrasts = np.zeros((len(items), _width(covariance)))
-        contrasts[np.arange(len(items)), np.arange(len(items))] = 1.0
-        contrasts[:, index] -= 1.0
-        errors = covariance.of(contrasts)
+        errors = covariance.of_differences(index)[: len(items)]
         moved = None if replicates is None else replicates - replicates[:, index : index + 1]
     if moved is not None:
         tails = np.quantile(moved, [(1 - level) / 2, (1 + level) / 2], axis=0)
@@ -217,12 +216,6 @@ def critical_value(covariance: Covariance, level: float) -> float:
     return float(student.ppf((1 + level) / 2, min(max(covariance.degrees_of_freedom, 1.0), 1e9)))
 
 
-def _width(covariance: Covariance) -> int:
-    held = covariance.matrix if covariance.matrix is not None else covariance.draws
-    assert held is not None
-    return int(held.shape[1])
-
-
 def mean_win_probability(strengths: Floats) -> Floats:
     """Mean chance of a decided win against the other items [n], from strengths [n] (or [B, n])."""
     n = strengths.shape[-1]
@@ -242,14 +235,16 @@ def _probability(strengths: Floats, covariance: Covariance, level: float, replic
         moved = mean_win_probability(replicates)
         tails = np.quantile(moved, [(1 - level) / 2, (1 + level) / 2], axis=0)
         return Transformed(value, moved.std(0, ddof=1), tails[0], tails[1], "mean win probability")
-    slopes = np.zeros((n, _width(covariance)))
-    for i in range(n):
-        chance = expit(strengths[i] - strengths)
+    errors = np.empty(n)
+    for low in range(0, n, _ROWS):
+        rows = np.arange(low, min(low + _ROWS, n))
+        chance = expit(strengths[rows, None] - strengths)
         density = chance * (1 - chance)
-        density[i] = 0.0
-        slopes[i, :n] = -density / max(n - 1, 1)
-        slopes[i, i] = density.sum() / max(n - 1, 1)
-    errors = covariance.of(slopes)
+        density[rows - low, rows] = 0.0
+        slopes = np.zeros((len(rows), covariance.size))
+        slopes[:, :n] = -density / max(n - 1, 1)
+        slopes[rows - low, rows] = density.sum(1) / max(n - 1, 1)
+        errors[rows] = covariance.of(slopes)
     spread = np.maximum(value * (1 - value), 1e-12)
     logit = np.log(value) - np.log1p(-value)
     reach = critical_value(covariance, level) * errors / spread

@@ -114,7 +114,7 @@ def collect_votes(data: PreferenceData, link: Link, question: Question) -> Votes
         cells,
         cells.n_votes,
         account.excluded,
-        _annotators(live, question, labels),
+        _annotators(data, live, warnings),
         names,
         scale,
         cluster_names(question.cluster),
@@ -258,11 +258,16 @@ def _account(frame: pl.LazyFrame, warnings: list[str]) -> _Account:
     return _Account(live, excluded)
 
 
-def _annotators(live: pl.LazyFrame, question: Question, labels: Mapping[str, Sequence[str]]) -> int | None:
-    if "annotator_id" in question.cluster:
-        return len(labels["annotator_id"]) or None
-    unique = live.select(pl.col("annotator_id").drop_nulls().n_unique()).collect(engine="streaming").item()
-    return int(unique) or None
+def _annotators(data: PreferenceData, live: pl.LazyFrame, warnings: list[str]) -> int | None:
+    """How many annotators voted; says so when people and judges (or rules) are pooled."""
+    voters = live.select(pl.col("annotator_id").cast(pl.String)).drop_nulls().unique().collect(engine="streaming")
+    if "kind" in data.columns("annotators"):
+        known = data.annotators.select(pl.col("annotator_id").cast(pl.String), "kind")
+        kinds = voters.join(known, on="annotator_id").group_by("kind").len().drop_nulls().sort("kind").rows()
+        if len(kinds) > 1:
+            named = ", ".join(f"{n:,} {kind}" for kind, n in kinds)
+            warnings.append(f"votes of different kinds of annotators are pooled ({named})")
+    return voters.height or None
 
 
 def _link_for(live: pl.DataFrame, link: Link, warnings: list[str]) -> tuple[Link, tuple[int, ...]]:
