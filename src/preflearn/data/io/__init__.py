@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from preflearn.data.io.reader import read, scan
+from preflearn.data.io.write import FORMATS_OUT, ExportReport, export
 
-__all__ = ["read", "scan"]
+__all__ = ["FORMATS_OUT", "ExportReport", "export", "read", "scan"]

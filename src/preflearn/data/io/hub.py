@@ -17,6 +17,7 @@ import yaml
 
 from preflearn.data.io.files import kind_of, stem_of
 from preflearn.data.io.formats import FORMATS
+from preflearn.data.schema import TABLES
 from preflearn.errors import InputError, MissingDependency
 
 PREFIX = "hf:"
@@ -81,6 +82,8 @@ def _wanted(named: HubName, listed: Sequence[str]) -> list[str]:
     data = [name for name in sorted(listed) if is_data(name)]
     if named.config is None and (whole := _of_one_format(data)):
         return whole
+    if named.config is None and data and all(stem_of(Path(name)) in TABLES for name in data):
+        return data
     configs = _configs(named) if "README.md" in listed else {}
     if named.config is not None:
         if named.config in configs:

@@ -114,19 +114,24 @@ def _from_json(text: pl.Series) -> tuple[pl.Series, pl.Series]:
         good = isinstance(parsed, list) and parsed and all(isinstance(message, dict) for message in parsed)
         values.append([_plain(message) for message in parsed] if good and parsed else None)
     found = pl.Series("found", [value is not None for value in values], dtype=pl.Boolean)
-    fields = dict.fromkeys(["role", "content"], pl.String)
-    return pl.Series(text.name, values, dtype=pl.List(pl.Struct(fields)), strict=False), found
+    return pl.Series(text.name, values, dtype=MESSAGES), found
 
 
-def _plain(message: Mapping[str, Any]) -> dict[str, str | None]:
+def _plain(message: Mapping[str, Any]) -> dict[str, Any]:
     content = message.get("content", message.get("value"))
     if content is not None and not isinstance(content, str):
         content = json.dumps(content, ensure_ascii=False)
-    role = message.get("role", message.get("from"))
+    media = message.get("media")
     return {
-        "role": None if role is None else without_surrogates(str(role)),
-        "content": content and without_surrogates(content),
+        "role": _text(message.get("role", message.get("from"))),
+        "name": _text(message.get("name")),
+        "content": _text(content),
+        "media": [str(one) for one in media] if isinstance(media, list) else None,
     }
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None else without_surrogates(str(value))
 
 
 def _normal(column: pl.Series) -> Messages:

@@ -16,8 +16,11 @@ from preflearn.data.io.files import read_frame, stem_of
 from preflearn.data.io.formats import FORMATS
 from preflearn.data.io.mapping import Mapping as MappingFile
 from preflearn.data.io.mapping import load_mapping, mapping_from_pairs, read_mapped
+from preflearn.data.io.messages import conversations, holds_json
+from preflearn.data.io.plain import PLAIN
 from preflearn.data.io.rows import SOURCE
 from preflearn.data.reading import ImportReport
+from preflearn.data.schema import TABLES
 from preflearn.data.tables import PreferenceData
 from preflearn.errors import InputError
 
@@ -69,6 +72,9 @@ def read(
         if format is not None:
             raise InputError("a format and a mapping exclude each other.", value=format, cure="Give one of them.")
         data = _mapped(mapping, files or [path], report)
+    elif files is not None and format is None and all(stem_of(one) in TABLES for one in files):
+        report.format = "tables"
+        data = tables_in.read_tables({stem_of(one): one for one in files}, report)
     elif files is not None:
         data = _files(files, format, report, path)
     elif path.is_dir():
@@ -100,7 +106,7 @@ def scan(source: str | Path) -> PreferenceData:
         report.format = "preflearn"
         data.report = report
         return data
-    tables = tables_in.table_files(path)
+    tables = tables_in.table_files(path) or tables_in.table_files(path / "data")
     if tables is None:
         raise InputError(
             "this directory cannot be read lazily: it is no data set and its files are not named like the tables.",
@@ -147,7 +153,7 @@ def _directory(path: Path, format: str | None, report: ImportReport) -> Preferen
         report.read = sum(data.height(name) for name in ("comparisons", "ratings", "rankings", "signals"))
         return data
     if format in (None, "tables"):
-        tables = tables_in.table_files(path)
+        tables = tables_in.table_files(path) or tables_in.table_files(path / "data")
         if tables is not None:
             report.format = "tables"
             return tables_in.read_tables(tables, report)
@@ -187,7 +193,22 @@ def _files(files: list[Path], format: str | None, report: ImportReport, place: P
     one = next(iter(found.values()))
     report.format = one.name
     frame = _as_one(filled, place)
+    if one is PLAIN:
+        frame = _messages_from_json(frame, report)
     return _run(one, partial(one.read, frame, report), place)
+
+
+_CONTENTS = ("prompt", "prompt_a", "prompt_b", "text", "text_a", "text_b", "response", "response_a", "response_b")
+
+
+def _messages_from_json(frame: pl.DataFrame, report: ImportReport) -> pl.DataFrame:
+    """Contents that a CSV file holds as JSON lists of messages, as messages; texts beside them become messages too."""
+    for name in _CONTENTS:
+        if name in frame.columns and holds_json(frame[name]):
+            parsed = conversations(frame[name], "user" if name.startswith("prompt") else "assistant")
+            frame = frame.with_columns(parsed.column.alias(name))
+            report.map(f"{name} as JSON -> messages", parsed.column.count())
+    return frame
 
 
 def _of_several(

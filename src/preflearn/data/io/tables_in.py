@@ -25,6 +25,8 @@ def table_files(folder: Path) -> dict[str, Path] | None:
     Raises:
         InputError: two files claim one table.
     """
+    if not folder.is_dir():
+        return None
     files = [path for path in sorted(folder.iterdir()) if path.is_file() and kind_of(path)]
     files = [path for path in files if path.name not in ("preferences.json", "rejected.jsonl")]
     if not files or any(stem_of(path) not in TABLES for path in files):

@@ -213,8 +213,10 @@ def _about_conversations(
     person = pl.col("user_id").alias("annotator_id")
     if isinstance(dtype := conversations.schema.get("performance_attributes"), pl.Struct):
         names = [field.name for field in dtype.fields if field.name != "other_text"]
-        given = pl.col("performance_attributes").struct
-        values = conversations.select(*about, *[given.field(name).cast(pl.Float64, strict=False) for name in names])
+        attributes = pl.col("performance_attributes").struct
+        values = conversations.select(
+            *about, *[attributes.field(name).cast(pl.Float64, strict=False) for name in names]
+        )
         index = ["conversation_id", "_about_line"]
         long = values.unpivot(names, index=index, variable_name="_name", value_name="value")
         long = long.filter(pl.col("value").is_not_null()).sort("_about_line", maintain_order=True)
