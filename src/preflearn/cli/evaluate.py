@@ -77,10 +77,10 @@ def run(
 
 def _source(say: Say, name: str, data: PreferenceData, training: PreferenceData | None) -> Any:
     """What is scored: a fitted model or probabilities."""
-    from preflearn.ranking.saved import load
     from preflearn.cli.predictions import SUFFIXES, read_predictions
     from preflearn.ranking import MODELS
     from preflearn.ranking.board import build
+    from preflearn.ranking.saved import load
 
     path = Path(name)
     if name in MODELS and not path.exists():

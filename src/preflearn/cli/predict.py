@@ -21,8 +21,8 @@ def run(
     symmetrised: Annotated[bool, typer.Option("--symmetrised", help="Average both orders of presentation.")] = False,
 ) -> Document:
     """Predict P(a beats b) for every comparison; the answers in the data are not looked at."""
-    from preflearn.ranking.saved import load
     from preflearn.cli.predictions import check_suffix, write_predictions
+    from preflearn.ranking.saved import load
 
     check_output(check_suffix(out), force=say.force)
     fitted = load(model)

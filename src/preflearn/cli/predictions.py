@@ -100,9 +100,10 @@ def read_predictions(path: Path, data: PreferenceData) -> tuple[Floats | Outcome
 def _table(path: Path) -> pl.DataFrame:
     import polars as pl
 
-    readers = {".csv": pl.read_csv, ".jsonl": pl.read_ndjson, ".parquet": pl.read_parquet}
     try:
-        return readers[path.suffix](path)  # type: ignore[operator]
+        if path.suffix == ".csv":
+            return pl.read_csv(path)
+        return pl.read_ndjson(path) if path.suffix == ".jsonl" else pl.read_parquet(path)
     except FileNotFoundError as error:
         raise InputError("there is no such file.", path=path) from error
     except (pl.exceptions.PolarsError, OSError) as error:

@@ -13,7 +13,6 @@ from preflearn.cli.say import Document, Say
 from preflearn.cli.verb import verb
 
 if TYPE_CHECKING:
-    from preflearn.data import PreferenceData
     from preflearn.errors import InputError
     from preflearn.ranking import Leaderboard
 
@@ -99,11 +98,14 @@ def run(
     for path in (csv, html, save):
         if path is not None:
             check_output(path, force=say.force)
-    opened = comparisons_of(say, open_data(say, data, lazy=True))
+    from preflearn.report.votes import compared
+
+    opened, notes, cluster_by = compared(open_data(say, data, lazy=True))
+    say.notes(notes)
     options: dict[str, Any] = {
         "item": item,
         "criterion": criterion,
-        "cluster": clusters(cluster),
+        "cluster": clusters(cluster, cluster_by),
         "position": position,
         "style": [name.strip() for name in style.split(",")] if style else None,
         "ridge": ridge,
@@ -123,7 +125,7 @@ def run(
         fitted = build(chosen, **options).fit(opened)
         board = fitted.leaderboard(**shown)
         boards = rank_by(opened, by, chosen, **options, **shown) if by is not None else {}
-    document = board.as_dict()
+    document = {**board.as_dict(), **({"notes": list(notes)} if notes else {})}
     if by is not None:
         document["by"] = {value: _document(part) for value, part in boards.items()}
     _show(say, board, boards, by)
@@ -131,9 +133,9 @@ def run(
         _write_csv(csv, board, boards, by)
         say.note(f"table: {csv}")
     if html is not None:
-        from preflearn.report import board_page
+        from preflearn.report import board_html
 
-        html.write_text(board_page(board, boards, by=by), encoding="utf-8")
+        html.write_text(board_html(board, boards, by=by), encoding="utf-8")
         say.note(f"page: {html}")
     if save is not None:
         fitted.save(save)
@@ -141,18 +143,11 @@ def run(
     return document
 
 
-def clusters(given: list[str] | None) -> str | list[str] | None:
+def clusters(given: list[str] | None, otherwise: str) -> str | list[str] | None:
     """What --cluster means to a model."""
     if not given:
-        return "auto"
+        return otherwise
     return None if given == ["none"] else given
-
-
-def comparisons_of(say: Say, data: PreferenceData) -> PreferenceData:
-    """The data itself, or with its rankings or ratings turned into comparisons, which is said aloud."""
-    if data.height("comparisons"):
-        return data
-    raise NotImplementedError(say)
 
 
 def _document(part: Leaderboard | InputError) -> Document:

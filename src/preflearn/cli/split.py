@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, cast
 
 import typer
 
@@ -40,14 +40,15 @@ def run(
 ) -> Document:
     """Divide a data set into DIR/train, DIR/test ... such that no unit stands in two parts."""
     from preflearn.data import save
-    from preflearn.data.split import split
+    from preflearn.data.split import SplitBy, split
 
     shares = _shares(fractions, names)
     for name in shares:
         check_directory(out / name, force=say.force)
     opened = open_data(say, data)
+    unit = cast(SplitBy, "response" if by is Unit.component else by.value)
     with say.working("splitting"):
-        parts = split(opened, shares, by="response" if by is Unit.component else by.value, seed=say.seed)
+        parts = split(opened, shares, by=unit, seed=say.seed)
         for name, part in parts.items():
             save(part, out / name, force=say.force)
     tables = [name for name in opened.counts() if any(part.height(name) for part in parts.values())]

@@ -44,6 +44,15 @@ class Bullets:
 
 
 @dataclass(frozen=True)
+class Facts:
+    """Names and their figures, set in as many columns as there is room for."""
+
+    kind: ClassVar[str] = "facts"
+    title: str
+    facts: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
 class Grid:
     """A table of text; the first cell of a row is its header."""
 
@@ -103,7 +112,7 @@ class Intervals:
     """What the plot shows, in one sentence, for those who do not see it."""
 
 
-Block = Prose | Bullets | Grid | Intervals
+Block = Prose | Bullets | Facts | Grid | Intervals
 
 
 @dataclass(frozen=True)
@@ -208,7 +217,8 @@ def number(value: float, places: int = 2) -> str:
     """A figure for a page: thousands separated, a real minus sign, a dash where there is none."""
     if not math.isfinite(value):
         return "\N{EN DASH}" if math.isnan(value) else ("∞" if value > 0 else "\N{MINUS SIGN}∞")
-    return f"{value:,.{places}f}".replace("-", "\N{MINUS SIGN}")
+    text = f"{value:,.{places}f}"
+    return text.removeprefix("-") if float(text.replace(",", "")) == 0 else text.replace("-", "\N{MINUS SIGN}")
 
 
 def percent(value: float, places: int = 0) -> str:

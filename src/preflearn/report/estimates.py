@@ -16,6 +16,7 @@ from preflearn.data.schema import TIES
 from preflearn.errors import PreflearnError
 from preflearn.ranking import Effect, Leaderboard, rank, rank_by
 from preflearn.report.groups import Comparison, compare
+from preflearn.report.votes import compared
 
 SHOWN_GROUPS = 6
 """Groups compared; with more values of a column the ones with most votes."""
@@ -28,6 +29,7 @@ class Estimates:
 
     Attributes:
         model: name of the rating model.
+        notes: how comparisons were had from other judgments.
         criterion: the criterion ranked by, where several are recorded.
         board: the leaderboard; None when `reason` says why not.
         independent: the same with every vote taken as independent, as usual leaderboards do.
@@ -40,6 +42,7 @@ class Estimates:
     """
 
     model: str
+    notes: tuple[str, ...] = ()
     criterion: str | None = None
     board: Leaderboard | None = None
     reason: str | None = None
@@ -68,15 +71,21 @@ def estimate(
         criterion: the one to rank by; None: the one with most judgments.
         item: column of responses that names what is ranked.
     """
+    try:
+        data, notes, cluster = compared(data)
+    except PreflearnError as error:
+        return Estimates("none", reason=str(error))
     model = model_for(data)
     criteria = criteria_of(data)
     chosen = criterion if criterion is not None or len(criteria) < 2 else criteria[0]
-    options: dict[str, Any] = {"item": item, "level": level, "seed": seed}
+    options: dict[str, Any] = {"item": item, "level": level, "seed": seed, "cluster": cluster}
     try:
         board = rank(data, model, criterion=chosen, **options)
     except PreflearnError as error:
-        return Estimates(model, chosen, reason=str(error))
-    independent = rank(data, model, criterion=chosen, cluster=None, **options) if board.clustered_by else None
+        return Estimates(model, notes, chosen, reason=str(error))
+    independent = None
+    if board.clustered_by:
+        independent = rank(data, model, criterion=chosen, **{**options, "cluster": None})
     by = by if by is not None else default_by(data)
     boards: dict[str, Leaderboard] = {}
     unranked: dict[str, str] = {}
@@ -90,6 +99,7 @@ def estimate(
                 unranked[value] = "its votes give no strength" if len(boards) < SHOWN_GROUPS else "it has fewer votes"
     return Estimates(
         model=model,
+        notes=notes,
         criterion=chosen,
         board=board,
         independent=independent,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -22,7 +22,7 @@ class Board(Protocol):
     """What is needed of a leaderboard."""
 
     @property
-    def items(self) -> tuple[_Item, ...]:
+    def items(self) -> Sequence[_Item]:
         """Items, strongest first."""
         ...
 

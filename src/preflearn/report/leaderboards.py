@@ -206,18 +206,16 @@ def group_sentences(everyone: Leaderboard, boards: Mapping[str, Leaderboard], co
     largest = sure[0]
     ends = [f"{_place_words(boards[group], largest.item)} in {group}" for group in (largest.high, largest.low)]
     out.append(f"They are furthest apart on {largest.item}: {', '.join(ends)}.")
-    leader = next((entry.item for entry in everyone.items if entry.strength is not None), None)
-    tops = {
-        group: next((e.item for e in board.items if e.strength is not None), None) for group, board in boards.items()
-    }
-    against = [group for group, top in tops.items() if top is not None and top != leader]
+    leader = _top(everyone)
+    against = [group for group, board in boards.items() if _top(board) not in (None, leader)]
     if leader is not None and against:
-        named = join([f"{tops[group]} in {group}" for group in against])
-        out.append(
-            f"All votes pooled put {leader} first, but {named}: the pooled board speaks for "
-            f"{'no group' if len(against) == len(groups) else 'only some of them'}."
-        )
+        tops = join([f"within {group} it is {_top(boards[group])}" for group in against])
+        out.append(f"With all votes pooled {leader} comes out on top; {tops}.")
     return out
+
+
+def _top(board: Leaderboard) -> str | None:
+    return next((standing.item for standing in board.items if standing.strength is not None), None)
 
 
 def _place_words(board: Leaderboard, item: str) -> str:

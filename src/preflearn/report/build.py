@@ -1,0 +1,218 @@
+"""From data to a page: which sections there are, in which order, and what the summary says first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from preflearn._version import __version__
+from preflearn.data import PreferenceData
+from preflearn.errors import PreflearnError
+from preflearn.ranking import Leaderboard
+from preflearn.report import asked as asking
+from preflearn.report import leaderboards, sources, trust
+from preflearn.report.asked import Asked, ask
+from preflearn.report.blocks import Block, Page, Prose, Section, Tile, percent
+from preflearn.report.estimates import Estimates, estimate
+
+SIMULATED = (
+    "The panel behind these votes is simulated: the page shows what the methods find and nothing about real people."
+)
+
+
+def build(
+    data: PreferenceData,
+    *,
+    title: str = "What was preferred",
+    by: str | None = None,
+    criterion: str | None = None,
+    item: str = "system",
+    level: float = 0.95,
+    seed: int = 0,
+    estimates: Estimates | None = None,
+    lead: Sequence[str] = (),
+    sections: Mapping[str, Section] | None = None,
+) -> Page:
+    """The page about a data set.
+
+    Args:
+        title: of the page.
+        by: column whose values are compared (default: declared groups of annotators).
+        criterion: the one to rank by (default: the one with most judgments).
+        item: column of responses that names what is ranked.
+        estimates: if they are known already.
+        lead: sentences to put before the summary's own.
+        sections: further sections, by the id of the section they follow.
+    """
+    counts = ask(data)
+    found = estimates or estimate(data, by=by, criterion=criterion, item=item, level=level, seed=seed)
+    own = [
+        asking.section(counts),
+        _leaderboard(found),
+        _groups(found),
+        _influences(counts, found),
+        _criteria(found),
+        trust.section(counts, found),
+        sources.section(found),
+    ]
+    ordered: list[Section] = []
+    for section in own:
+        if section is None:
+            continue
+        ordered.append(section)
+        if sections and section.id in sections:
+            ordered.append(sections[section.id])
+    return Page(
+        title=title,
+        subtitle=asking.subtitle(counts),
+        tiles=(*asking.tiles(counts), *_tiles(found)),
+        summary=(*lead, *_summary(found)),
+        sections=tuple(ordered),
+        footer=footer(data.fingerprint()),
+        banner=SIMULATED if counts.simulated else None,
+    )
+
+
+def board_page(
+    board: Leaderboard,
+    boards: Mapping[str, Leaderboard | PreflearnError],
+    *,
+    by: str | None,
+    title: str = "Leaderboard",
+) -> Page:
+    """The page of leaderboards that are there already, as `preflearn rank --html` has them."""
+    from preflearn.report.groups import compare
+
+    shown = {name: part for name, part in boards.items() if isinstance(part, Leaderboard)}
+    usable = {name: part for name, part in shown.items() if any(standing.se for standing in part.items)}
+    failed = {name: str(part) for name, part in boards.items() if not isinstance(part, Leaderboard)}
+    estimates = Estimates(
+        model=board.model,
+        board=board,
+        position=next((effect for effect in board.effects if effect.name == "position"), "it was not estimated"),
+        by=by if len(usable) > 1 else None,
+        boards=usable if len(usable) > 1 else {},
+        unranked=failed,
+        comparison=compare(usable) if len(usable) > 1 else None,
+    )
+    caution = [trust.sentence(warning) for warning in board.warnings]
+    caution += [f"{name} is not ranked: {reason}" for name, reason in failed.items()]
+    sections = [_leaderboard(estimates), _groups(estimates), sources.section(estimates)]
+    if caution:
+        from preflearn.report.blocks import Bullets
+
+        sections.insert(2, Section("trust", "Where care is due", (Bullets(tuple(caution), "caution"),)))
+    subtitle = (
+        f"{board.n_votes:,} votes" + (f" of {board.n_annotators:,} annotators" if board.n_annotators else "") + "."
+    )
+    summary = [leaderboards.headline(board), leaderboards.tiers(board), leaderboards.spread(board)]
+    return Page(
+        title=title,
+        subtitle=subtitle,
+        tiles=(Tile(f"{board.n_votes:,}", "votes"), Tile(f"{len(board.items):,}", "items")),
+        summary=tuple(sentence for sentence in summary if sentence),
+        sections=tuple(section for section in sections if section is not None),
+        footer=footer(board.data_fingerprint),
+    )
+
+
+def footer(fingerprint: str | None) -> tuple[tuple[str, str], ...]:
+    """What identifies the data and the program."""
+    return (("Data fingerprint", fingerprint or "not recorded"), ("Made with", f"preflearn {__version__}"))
+
+
+# -- sections ----------------------------------------------------------------------------------------------------------
+
+
+def _leaderboard(estimates: Estimates) -> Section:
+    board = estimates.board
+    if board is None:
+        why = estimates.reason or "there are no comparisons"
+        return Section("leaderboard", "The leaderboard", (Prose(f"There is no leaderboard: {why.rstrip('.')}."),))
+    criterion = f" by the criterion “{estimates.criterion}”" if estimates.criterion else ""
+    sentences = [leaderboards.headline(board), leaderboards.tiers(board), leaderboards.spread(board)]
+    blocks: list[Block] = [Prose(trust.sentence(note)) for note in estimates.notes]
+    blocks.append(Prose(" ".join(part for part in sentences if part)))
+    blocks.append(
+        leaderboards.plot(
+            board,
+            caption=f"Leaderboard{criterion}, strongest first",
+            note="Point: estimate. Line: its interval. A place is a range where the votes allow several.",
+        )
+    )
+    if estimates.independent is not None:
+        told = leaderboards.inflation_sentence(board, estimates.independent)
+        blocks += [Prose(told)] if told else []
+    return Section("leaderboard", "The leaderboard", tuple(blocks))
+
+
+def _groups(estimates: Estimates) -> Section | None:
+    if estimates.comparison is None or estimates.board is None:
+        return None
+    told = leaderboards.group_sentences(estimates.board, estimates.boards, estimates.comparison)
+    plot = leaderboards.group_plot(
+        estimates.boards,
+        estimates.comparison,
+        caption=f"Strengths by {estimates.by}, largest differences first",
+        note="p: chance of so large a difference if all groups had one strength, corrected for the number of items.",
+    )
+    return Section("groups", "Who ranks what differently", (Prose(" ".join(told)), plot))
+
+
+def _influences(asked: Asked, estimates: Estimates) -> Section:
+    blocks: list[Block] = [Prose(trust.position_sentence(estimates.position))]
+    answered = asked.decided + asked.ties
+    if answered:
+        if asked.ties:
+            parts = [
+                f"{percent(asked.outcomes[name] / answered, 1)} {word}"
+                for name, word in (("tie", "plain ties"), ("both_good", "both good"), ("both_bad", "both bad"))
+                if name in asked.outcomes
+            ]
+            blocks.append(
+                Prose(
+                    f"{percent(asked.ties / answered, 1)} of the answers name no winner ({', '.join(parts)}). "
+                    "They are an outcome of their own in the model and not half a win for each side."
+                )
+            )
+        else:
+            blocks.append(Prose("No answer is a tie."))
+    return Section("influences", "What else moved the votes", tuple(blocks))
+
+
+def _criteria(estimates: Estimates) -> Section | None:
+    if not estimates.others:
+        return None
+    blocks: list[Block] = [
+        Prose("Criteria are never pooled. The leaderboard above is by one of them; these are the others.")
+    ]
+    for name, board in estimates.others.items():
+        if isinstance(board, Leaderboard):
+            blocks.append(leaderboards.plot(board, caption=f"By the criterion “{name}”"))
+        else:
+            blocks.append(Prose(f"By “{name}” there is no leaderboard: {board.rstrip('.')}."))
+    return Section("criteria", "By other criteria", tuple(blocks))
+
+
+def _summary(estimates: Estimates) -> list[str]:
+    board = estimates.board
+    if board is None:
+        return [f"No leaderboard could be made: {(estimates.reason or 'there are no comparisons').rstrip('.')}."]
+    out: list[str | None] = [leaderboards.headline(board), leaderboards.tiers(board)]
+    if estimates.comparison is not None:
+        out += leaderboards.group_sentences(board, estimates.boards, estimates.comparison)
+    if estimates.independent is not None:
+        out.append(leaderboards.inflation_sentence(board, estimates.independent))
+    if not isinstance(estimates.position, str):
+        out.append(trust.position_sentence(estimates.position))
+    unranked = [standing.item for standing in board.items if standing.strength is None]
+    if unranked:
+        out.append(f"{len(unranked):,} of {len(board.items):,} items cannot be given a strength from these votes.")
+    return [sentence for sentence in out if sentence]
+
+
+def _tiles(estimates: Estimates) -> list[Tile]:
+    board = estimates.board
+    if board is None:
+        return []
+    tiers = {standing.tier for standing in board.items if standing.tier is not None}
+    return [Tile(f"{len(tiers)}", "tier" if len(tiers) == 1 else "tiers")] if tiers else []
