@@ -42,6 +42,14 @@ def position(shown_first_a: Array, effect: Array | float) -> Array:
     return position_column(shown_first_a) * effect
 
 
+def relative_difference(a: Array, b: Array) -> Array:
+    """``(a - b) / (a + b + 1)`` of two counts: between -1 and 1, changes its sign when a and b are exchanged.
+
+    Operators only, so that expressions of a data frame work as well as arrays.
+    """
+    return (a - b) / (a + b + 1)
+
+
 def linear(features: Array, coefficients: Array) -> Array:
     """Shift of the logit ``[...]`` by nuisance covariates.
 

@@ -27,12 +27,14 @@ class Feature:
     Attributes:
         sd: standard deviation within a system.
         mean: mean by system (0 for systems not named).
+        log: whether these describe the logarithm, so that the feature is positive.
     """
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
     sd: float = 1.0
     mean: Mapping[str, float] = field(default_factory=dict)
+    log: bool = False
 
 
 @dataclass(frozen=True)
@@ -114,7 +116,7 @@ def of_prompts(
             raise InputError(f"feature {name!r} names unknown systems: {', '.join(unknown)}.")
         means = np.array([feature.mean.get(s, 0.0) for s in names])
         values = means[system] + feature.sd * generator.standard_normal(len(system))
-        responses = responses.with_columns(pl.Series(name, values))
+        responses = responses.with_columns(pl.Series(name, np.exp(values) if feature.log else values))
     return Pool(
         {"prompts": pl.DataFrame({"prompt_id": prompt_ids}), "responses": responses},
         responses["response_id"].alias("id"),

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from preflearn.choice import nuisance
 from preflearn.errors import InputError
 from preflearn.simulate.pool import Codes, Floats, Pool
 from preflearn.simulate.population import Crowd
@@ -117,6 +118,7 @@ class Taste:
     Give one of `weights` (for everyone) and `by_level` (by group).
 
     Attributes:
+        relative: weigh the relative difference of counts, ``(a - b) / (a + b + 1)``, instead of the difference.
         attribute: which attribute the levels of `by_level` belong to.
         sd: standard deviation of a personal deviation, added to each weight of each annotator.
     """
@@ -126,6 +128,7 @@ class Taste:
     weights: Mapping[str, float] | None = None
     by_level: Mapping[str, Mapping[str, float]] | None = None
     attribute: str = "group"
+    relative: bool = False
     sd: float = 0.0
     kind: Literal["taste"] = "taste"
 
@@ -143,16 +146,19 @@ class Taste:
         if not names:
             raise InputError("a taste names no feature.", cure="Give weights such as {length: 0.5}.")
         features = np.stack([pool.column(name) for name in names], axis=1)
+        if self.relative and (features < 0).any():
+            raise InputError("a relative taste needs counts, and a feature is negative.", value=names)
         weights = np.array([[by_level[row].get(name, 0.0) for name in names] for row in levels])
         personal = weights[level] + self.sd * generator.standard_normal((len(crowd), len(names)))
-        alike = self.sd == 0 and len(levels) == 1
+        alike = self.sd == 0 and len(levels) == 1 and not self.relative
 
         def logit(asked: Asked) -> Floats:
             if alike:
                 utility = features @ weights[0]
                 result: Floats = utility[asked.a] - utility[asked.b]
                 return result
-            difference = features[asked.a] - features[asked.b]
+            of_a, of_b = features[asked.a], features[asked.b]
+            difference = nuisance.relative_difference(of_a, of_b) if self.relative else of_a - of_b
             return np.asarray(np.einsum("nf,nf->n", difference, personal[asked.annotator]))
 
         table = pl.DataFrame(
@@ -206,7 +212,7 @@ class Position:
         effects = self.effect + self.sd * generator.standard_normal(len(crowd))
 
         def logit(asked: Asked) -> Floats:
-            return np.where(asked.a_first, effects[asked.annotator], -effects[asked.annotator])
+            return np.asarray(nuisance.position(np.where(asked.a_first, 1.0, -1.0), effects[asked.annotator]))
 
         return Bound(logit, pl.DataFrame({"annotator_id": crowd.ids, "effect": effects}))
 
