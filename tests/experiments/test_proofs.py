@@ -76,8 +76,8 @@ def test_freezing_refuses_what_does_not_show_the_claim(tmp_path: Path, monkeypat
     [(1.05, 0.0, True), (1.2, 0.0, False), (1.0, 0.9, False), (math.nan, 0.0, False), (1.0, math.nan, False)],
 )
 def test_judging(measured: float, baseline: float, passed: bool) -> None:
-    subject = proof(claim="c", baseline="b", limit=1, least_effect=0, expected=1.0)(lambda seed: Figures(0, 0))
-    result = judged("m", subject, measurement(3, measured, baseline), freezing.Tolerance(0.1, 0.5, []))
+    subject = proof("m", claim="c", baseline="b", limit=1, least_effect=0, expected=1.0)(lambda seed: Figures(0, 0))
+    result = judged(subject, measurement(3, measured, baseline), freezing.Tolerance(0.1, 0.5, []))
     assert result.passed is passed
     assert set(result.as_dict()) >= {"expected", "tolerance", "measured", "passed", "baseline", "effect", "seed"}
 
@@ -85,6 +85,7 @@ def test_judging(measured: float, baseline: float, passed: bool) -> None:
 @pytest.mark.parametrize("entry", PROVED, ids=lambda entry: entry.key)
 def test_every_entry_is_whole(entry: registry.Method) -> None:
     subject = proof_of(entry.key)
+    assert subject.key == entry.key
     assert entry.recipe is not None
     assert callable(registry.resolve(entry.recipe))
     assert all(find_spec(part) is not None for part in entry.parts)
@@ -130,13 +131,13 @@ def test_proofs_that_do_not_exist() -> None:
 CALLS: list[str] = []
 
 
-@proof(claim="one", baseline="none", limit=1, least_effect=0.1, expected=1.0)
+@proof("good", claim="one", baseline="none", limit=1, least_effect=0.1, expected=1.0)
 def good(seed: int) -> Figures:
     CALLS.append("good")
     return Figures(1.0 + seed % 10 / 1_000, 0.0)
 
 
-@proof(claim="two", baseline="none", limit=1, least_effect=0.1, expected=1.0)
+@proof("fragile", claim="two", baseline="none", limit=1, least_effect=0.1, expected=1.0)
 def fragile(seed: int) -> Figures:
     CALLS.append("fragile")
     return Figures(math.nan if seed == 666 else 1.0 - seed % 10 / 1_000, 0.0)

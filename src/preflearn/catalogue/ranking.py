@@ -118,7 +118,7 @@ register(
         family="understand",
         formula="P(ranking) = prod_k pi_(k) / sum of pi over what is not placed before k",
         recipe="preflearn.choice.plackett_luce:log_prob",
-        proof=f"{_LIKELIHOODS}:plackett_luce_rankings",
+        proof=f"{_LIKELIHOODS}:rankings",
         parts=("preflearn.choice", *_SIMULATION),
     )
 )

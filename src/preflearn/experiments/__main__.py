@@ -57,7 +57,7 @@ def _freeze(keys: list[str], seeds: int) -> int:
         try:
             tolerance = freeze(
                 key,
-                (subject(seed) for seed in range(seeds)),
+                (subject.measure(seed) for seed in range(seeds)),
                 limit=subject.limit,
                 least_effect=subject.least_effect,
                 resolution=subject.resolution,

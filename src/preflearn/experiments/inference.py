@@ -21,6 +21,7 @@ Ints = npt.NDArray[np.int64]
 
 
 @proof(
+    "clustered_intervals",
     claim="coverage of 95 % intervals, clustered by annotator: 60 annotators of own taste, 500 votes each",
     baseline="the same intervals without clusters",
     expected=0.95,
@@ -35,6 +36,7 @@ def clustered_intervals(seed: int) -> Figures:
 
 
 @proof(
+    "two_way_clusters",
     claim="coverage of 95 % intervals, clustered by annotator and prompt: 50 annotators, 40 prompts, 12,000 votes",
     baseline="the same intervals clustered by annotator alone",
     expected=0.95,
@@ -50,6 +52,7 @@ def two_way_clusters(seed: int) -> Figures:
 
 
 @proof(
+    "cluster_bootstrap",
     claim="standard error by resampling annotators, relative to the spread of estimates over repeated studies",
     baseline="resampling votes",
     expected=1.0,
@@ -76,6 +79,7 @@ def cluster_bootstrap(seed: int) -> Figures:
 
 
 @proof(
+    "rank_sets",
     claim="share of studies of ten equal systems in which 95 % rank sets separate none of them",
     baseline="separating two systems when their own 95 % test of the difference does",
     expected=0.95,
@@ -102,6 +106,7 @@ def rank_sets(seed: int) -> Figures:
 
 
 @proof(
+    "inverse_propensity",
     claim="distance from the strengths that uniform sampling would give, when preferences are cyclic, in logits",
     baseline="the same adaptively sampled votes, unweighted",
     expected=0.0,
@@ -139,6 +144,7 @@ def inverse_propensity(seed: int) -> Figures:
 
 
 @proof(
+    "ghost_prior",
     claim="error of predicted win probabilities from 12 votes per system, root mean square",
     baseline="a negligible prior: strengths of undefeated systems run away",
     expected=0.0,
@@ -159,6 +165,7 @@ def ghost_prior(seed: int) -> Figures:
 
 
 @proof(
+    "ridge_prior",
     claim="slope of true on estimated strengths from 40 votes per system: 1 = an estimate can be taken at face value",
     baseline="maximum likelihood",
     expected=1.0,

@@ -20,13 +20,14 @@ Ints = npt.NDArray[np.int64]
 
 
 @proof(
+    "plackett_luce",
     claim="slope of estimated on true strengths from the best two of five",
     baseline="Plackett-Luce on the ranked items alone, the three others dropped",
     expected=1.0,
     limit=0.12,
     least_effect=0.1,
 )
-def plackett_luce_rankings(seed: int) -> Figures:
+def rankings(seed: int) -> Figures:
     """Who was shown and not ranked has lost."""
     generator = np.random.default_rng(seed)
     theta = np.linspace(-1.5, 1.5, 10)
@@ -46,6 +47,7 @@ def plackett_luce_rankings(seed: int) -> Figures:
 
 
 @proof(
+    "flips",
     claim="slope of estimated on true strengths when 15 % of the labels are flipped and the rate is not known",
     baseline="Bradley-Terry that takes every label as meant",
     expected=1.0,
@@ -62,6 +64,7 @@ def flips(seed: int) -> Figures:
 
 
 @proof(
+    "unbiased_labels",
     claim="slope of estimated on true strengths when a known 20 % of the labels are flipped",
     baseline="Bradley-Terry that takes every label as meant",
     expected=1.0,
@@ -80,6 +83,7 @@ def unbiased_labels(seed: int) -> Figures:
 
 
 @proof(
+    "soft_labels",
     claim="error of strengths learned from 2,000 probabilities of a teacher, root mean square in logits",
     baseline="2,000 labels drawn from the same probabilities",
     expected=0.0,

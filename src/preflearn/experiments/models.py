@@ -21,6 +21,7 @@ _SPREAD = tuple(np.linspace(-2, 2, 20))
 
 
 @proof(
+    "bradley_terry",
     claim="slope of estimated on true strengths when close pairs are asked more often",
     baseline="log-odds of the overall win rate",
     expected=1.0,
@@ -37,6 +38,7 @@ def bradley_terry(seed: int) -> Figures:
 
 
 @proof(
+    "davidson",
     claim="slope of estimated on true strengths when equal systems tie in 20 % of votes",
     baseline="Bradley-Terry with ties as half wins",
     expected=1.0,
@@ -50,6 +52,7 @@ def davidson(seed: int) -> Figures:
 
 
 @proof(
+    "rao_kupper",
     claim="slope of estimated on true strengths when differences below 1.2 logits go unnoticed",
     baseline="Bradley-Terry with ties as half wins",
     expected=1.0,
@@ -63,6 +66,7 @@ def rao_kupper(seed: int) -> Figures:
 
 
 @proof(
+    "graded",
     claim="mean squared error relative to the same votes without grades; truth: the ratio of their stated variances",
     baseline="Bradley-Terry, which uses who won and not by how much (ratio 1)",
     limit=0.15,
@@ -95,6 +99,7 @@ def graded(seed: int) -> Figures:
 
 
 @proof(
+    "position_effect",
     claim="error of the strength of a system that is shown first in 90 % of its votes, in logits",
     baseline="Bradley-Terry without a position effect",
     expected=0.0,
@@ -116,6 +121,7 @@ def position_effect(seed: int) -> Figures:
 
 
 @proof(
+    "style_control",
     claim="advantage in logits of a careful system over one that writes twice as much, under a length bias",
     baseline="Bradley-Terry without style control",
     expected=0.3,
@@ -134,6 +140,7 @@ def style_control(seed: int) -> Figures:
 
 
 @proof(
+    "nuisance_covariates",
     claim="planted weight of relative length, in logits per standard unit",
     baseline="a penalty of 1/2 on the mean log-likelihood instead of the sum",
     limit=0.15,

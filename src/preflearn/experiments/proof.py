@@ -33,34 +33,44 @@ class Figures(NamedTuple):
 
 @dataclass(frozen=True)
 class Proof:
-    """One claim about a method, and how to check it.
+    """One claim about a method, and how to check it. Calling it with a seed checks it.
 
     Attributes:
+        key: of the method.
         claim: one sentence, saying what is measured.
         baseline: what it is compared with.
         expected: the true value of the figure; None where each run computes it.
         limit: the largest tolerance under which the claim is still worth making; freezing refuses a larger one.
         least_effect: by how much the method must be closer to the truth than the baseline; freezing refuses less.
-        run: from a seed to the figures.
+        figures: from a seed to the figures.
         resolution: the smallest tolerance that means anything, where only rounding is left.
     """
 
+    key: str
     claim: str
     baseline: str
     expected: float | None
     limit: float
     least_effect: float
-    run: Callable[[int], Figures]
+    figures: Callable[[int], Figures]
     resolution: float = 0.0
 
-    def __call__(self, seed: int) -> Measurement:
+    def __call__(self, seed: int) -> ProofResult:
+        """Run once and hold the result against the frozen tolerance.
+
+        Raises:
+            InputError: the tolerance was never frozen.
+        """
+        return judged(self, self.measure(seed), read_tolerance(self.key))
+
+    def measure(self, seed: int) -> Measurement:
         """Run once.
 
         Raises:
             ValueError: neither the proof nor the run says what is expected.
         """
         start = time.perf_counter()
-        figures = self.run(seed)
+        figures = self.figures(seed)
         seconds = time.perf_counter() - start
         expected = self.expected if figures.expected is None else figures.expected
         if expected is None:
@@ -89,6 +99,7 @@ class Measurement(NamedTuple):
 
 
 def proof(
+    key: str,
     *,
     claim: str,
     baseline: str,
@@ -99,8 +110,8 @@ def proof(
 ) -> Callable[[Callable[[int], Figures]], Proof]:
     """Make a function from seed to `Figures` a proof; the arguments are those of `Proof`."""
 
-    def wrap(run: Callable[[int], Figures]) -> Proof:
-        return Proof(claim, baseline, expected, limit, least_effect, run, resolution)
+    def wrap(figures: Callable[[int], Figures]) -> Proof:
+        return Proof(key, claim, baseline, expected, limit, least_effect, figures, resolution)
 
     return wrap
 
@@ -145,15 +156,14 @@ def verify(key: str, seed: int) -> ProofResult:
     Raises:
         InputError: there is no such method, it has no proof, or its tolerance was never frozen.
     """
-    subject = proof_of(key)
-    return judged(key, subject, subject(seed), read_tolerance(key))
+    return proof_of(key)(seed)
 
 
-def judged(key: str, subject: Proof, run: Measurement, tolerance: Tolerance) -> ProofResult:
+def judged(subject: Proof, run: Measurement, tolerance: Tolerance) -> ProofResult:
     """Hold one run against a tolerance; a figure that is not a number never passes."""
     passed = run.error <= tolerance.tolerance and run.effect >= tolerance.least_effect
     return ProofResult(
-        key=key,
+        key=subject.key,
         claim=subject.claim,
         expected=run.expected,
         tolerance=tolerance.tolerance,
