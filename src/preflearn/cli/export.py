@@ -1,14 +1,60 @@
-"""`preflearn export`: every rule of the data contract, and what breaks it."""
+"""`preflearn export`: a data set in a format that others read; what the format cannot hold is counted."""
 
 from __future__ import annotations
 
-from preflearn.cli.options import Data, open_data
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from preflearn.cli.options import Criterion, Data, open_data
 from preflearn.cli.say import Document, Say
 from preflearn.cli.verb import verb
 
 
-@verb()
-def run(say: Say, data: Data) -> Document:
-    """Check a data set against every rule of the data contract."""
+class Target(StrEnum):
+    """What can be written."""
+
+    parquet = "parquet"
+    csv = "csv"
+    jsonl = "jsonl"
+    trl = "trl"
+    trl_conversational = "trl-conversational"
+    trl_unpaired = "trl-unpaired"
+    hf = "hf"
+
+
+_FORMATS = {"parquet": "preflearn", "hf": "huggingface"}
+
+
+@verb(writes=True)
+def run(
+    say: Say,
+    data: Data,
+    out: Annotated[
+        Path, typer.Option("--out", "-o", metavar="PATH", help="A directory for parquet and hf, else a file.")
+    ],
+    to: Annotated[
+        Target | None,
+        typer.Option("--to", help="parquet (all tables), csv or jsonl (flat rows), TRL columns, hf (with a card)."),
+    ] = None,
+    criterion: Criterion = None,
+    license: Annotated[str | None, typer.Option("--license", help="License named on the card of an hf export.")] = None,
+) -> Document:
+    """Write a data set as Parquet, CSV, JSON Lines, TRL columns or a Hugging Face data set."""
+    from preflearn.data.io.write import export
+
     opened = open_data(say, data)
-    raise NotImplementedError(opened)
+    with say.working("exporting"):
+        report = export(
+            opened,
+            out,
+            format=None if to is None else _FORMATS.get(to.value, to.value),
+            force=say.force,
+            criterion=criterion,
+            license=license,
+        )
+    for line in report.lines():
+        say.line(line)
+    return report.as_dict()

@@ -39,7 +39,7 @@ def compared(data: PreferenceData) -> Compared:
         if not _any(data, "ratings", "value"):
             raise InputError(
                 "the ratings have labels but no values, so none is higher than another.",
-                cure="Say what they are worth: preflearn convert DATA labels-to-values --set values='{up: 1, down: 0}'.",
+                cure="Say what they mean: preflearn convert DATA labels-to-values --set values='{up: 1, down: 0}'.",
             )
         means = _any(data, "ratings", "spread")
         alone = not (_any(data, "responses", "prompt_id") or _any(data, "ratings", "prompt_id"))
