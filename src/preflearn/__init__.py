@@ -14,14 +14,15 @@ from preflearn._version import __version__
 
 if TYPE_CHECKING:
     from preflearn import choice, data, evaluate, ranking, registry, report, simulate
-    from preflearn.data import PreferenceData, merge, read, scan
+    from preflearn.data import PreferenceData, read, scan
+    from preflearn.data.merge import merge
 
 _MODULES = ("choice", "data", "errors", "evaluate", "protocols", "ranking", "registry", "report", "simulate")
 _NAMES = {
     "PreferenceData": "preflearn.data",
     "read": "preflearn.data",
     "scan": "preflearn.data",
-    "merge": "preflearn.data",
+    "merge": "preflearn.data.merge",
 }
 
 __all__ = [

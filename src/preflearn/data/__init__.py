@@ -5,7 +5,7 @@ from preflearn.data.schema import TABLES
 from preflearn.data.store import load, save
 from preflearn.data.tables import PreferenceData
 
-__all__ = ["TABLES", "ImportReport", "PreferenceData", "Rejected", "load", "merge", "read", "save", "scan"]
+__all__ = ["TABLES", "ImportReport", "PreferenceData", "Rejected", "load", "read", "save", "scan"]
 
 
 def __getattr__(name: str) -> object:
@@ -13,8 +13,4 @@ def __getattr__(name: str) -> object:
         from preflearn.data import io
 
         return getattr(io, name)
-    if name == "merge":
-        from preflearn.data.merge import merge
-
-        return merge
     raise AttributeError(f"module 'preflearn.data' has no attribute {name!r}")
