@@ -100,6 +100,10 @@ def test_draws_carry_the_covariance_of_large_problems(kind, monkeypatch):
         drawn.covariance_.standard_errors(), exact.covariance_.standard_errors(), rtol=4 / np.sqrt(2 * 400)
     )
     assert any("estimated from 400 draws" in warning for warning in drawn.warnings_) or kind == "model"
+    for options in ({"scale": "probability"}, {"anchor": "m3"}):
+        one, two = exact.leaderboard(**options), drawn.leaderboard(**options)
+        for standing in one.items:
+            assert two[standing.item].se == pytest.approx(standing.se, rel=4 / np.sqrt(2 * 400))
 
 
 def test_rank_sets_hold_all_true_ranks_at_once():

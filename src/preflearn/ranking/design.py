@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import scipy.sparse as sp
 
-from preflearn.choice import Binary, Link
+from preflearn.choice import Binary, Derivatives, Link, contract
 from preflearn.ranking.cells import Cells, Floats, Ints
 
 
@@ -102,8 +102,14 @@ class Design:
         self.size = self.n + self.p + self.shape
         first, self.row = self._rows(features, position)
         self.left, self.right, self.features = cells.left[first], cells.right[first], features[first]
-        self.weights = self.row_weights(cells.weight)
         self._pattern: _Pattern | None = None
+        # Where every part of a cell's outcome distribution goes among the rows' outcomes, outcome after outcome.
+        parts = cells.targets[cells.target]
+        outcome, self._source = np.nonzero(parts.T)
+        self._slot = outcome * len(first) + self.row[self._source]
+        shares = parts[self._source, outcome]
+        self._share = None if np.all(shares == 1) else shares
+        self.weights = self.row_weights(cells.weight)
 
     def _rows(self, features: Floats, position: bool) -> tuple[Ints, Ints]:
         """Index of the first cell of each row, and the row of each cell."""
@@ -118,12 +124,12 @@ class Design:
         return first, row
 
     def row_weights(self, cell_weight: Floats) -> Floats:
-        """Weighted outcome counts of each row [R, K] from weights of cells [C]."""
-        targets, rows = self.cells.targets, len(self.left)
-        out = np.empty((rows, targets.shape[1]))
-        for k in range(targets.shape[1]):
-            out[:, k] = np.bincount(self.row, cell_weight * targets[self.cells.target, k], rows)
-        return out
+        """Weighted outcome counts of each row [R, K] from weights of cells [C]; a view, outcome after outcome."""
+        values = cell_weight[self._source]
+        if self._share is not None:
+            values *= self._share
+        rows, outcomes = len(self.left), self.cells.targets.shape[1]
+        return np.bincount(self._slot, values, rows * outcomes).reshape(outcomes, rows).T
 
     # -- evaluation ------------------------------------------------------------------------------------------------
 
@@ -147,40 +153,59 @@ class Design:
             total = np.where(weights == 0, 0.0, weights * log_probs).sum()
         return float(total) + self._log_prior(parameters)
 
-    def evaluate(self, parameters: Floats, weights: Floats | None = None) -> Evaluation:
-        """Value, gradient [n + q] and observed information at `parameters`; `weights` [R, K] replace the data's."""
-        n, q = self.n, self.p + self.shape
-        derivatives = self.link.weighted(
-            self.weights if weights is None else weights, self.logit(parameters), self.shape_parameters(parameters)
-        )
-        likelihood = float(np.sum(derivatives.log_prob))
-        score, curvature = np.asarray(derivatives.score), -np.asarray(derivatives.curvature)
-        gradient = np.zeros(n + q)
-        gradient[:n] = self.to_items(np.ascontiguousarray(score[:, 0]))
-        gradient[n : n + self.p] = self.features.T @ score[:, 0]
-        gradient[n + self.p :] = score[:, 1:].sum(0)
-        information = self.information(curvature)
-        diagonal = np.zeros(n)
-        theta, beta = parameters[:n], parameters[n : n + self.p]
-        if self.prior.ridge:
-            gradient[:n] -= self.prior.ridge * theta
-            diagonal += self.prior.ridge
+    def derivatives(self, parameters: Floats) -> Derivatives:
+        """The link's derivatives of every outcome of every row; what resampled weights are weighed with again."""
+        return self.link.derivatives(self.logit(parameters), self.shape_parameters(parameters))
+
+    def gradient(self, parameters: Floats, weights: Floats) -> Floats:
+        """Gradient [n + q] of the log-likelihood plus log-prior at `parameters`, for weights [R, K]."""
+        derivatives = self.link.weighted(weights, self.logit(parameters), self.shape_parameters(parameters))
+        return self._gradient(np.asarray(derivatives.score), parameters)
+
+    def evaluate(
+        self, parameters: Floats, weights: Floats | None = None, derivatives: Derivatives | None = None
+    ) -> Evaluation:
+        """Value, gradient [n + q] and observed information at `parameters`.
+
+        Args:
+            parameters: [n + q].
+            weights: outcome counts [R, K] in place of the data's.
+            derivatives: those of `parameters`, if known.
+        """
+        weights = self.weights if weights is None else weights
+        if derivatives is None:
+            weighed = self.link.weighted(weights, self.logit(parameters), self.shape_parameters(parameters))
+        else:
+            weighed = contract(weights, derivatives)
+        likelihood = float(np.sum(weighed.log_prob))
+        gradient = self._gradient(np.asarray(weighed.score), parameters)
+        information = self.information(-np.asarray(weighed.curvature))
+        diagonal = np.full(self.n, self.prior.ridge)
         if self.prior.ghost:
-            ghost = Binary().weighted(np.full((n, 2), self.prior.ghost), theta)
-            gradient[:n] += np.asarray(ghost.score)[:, 0]
-            diagonal -= np.asarray(ghost.curvature)[:, 0, 0]
+            diagonal -= np.asarray(self._ghost(parameters).curvature)[:, 0, 0]
         if self.prior.covariate_ridge:
-            gradient[n : n + self.p] -= self.prior.covariate_ridge * beta
             corner = np.arange(self.p)
             information.corner[corner, corner] += self.prior.covariate_ridge
         information = Information(self, information.edge, diagonal, information.border, information.corner)
         return Evaluation(likelihood + self._log_prior(parameters), likelihood, gradient, information)
 
+    def _gradient(self, score: Floats, parameters: Floats) -> Floats:
+        n, p = self.n, self.p
+        logit_score = np.ascontiguousarray(score[:, 0])
+        strengths = self.to_items(logit_score) - self.prior.ridge * parameters[:n]
+        if self.prior.ghost:
+            strengths += np.asarray(self._ghost(parameters).score)[:, 0]
+        covariates = self.features.T @ logit_score - self.prior.covariate_ridge * parameters[n : n + p]
+        return np.concatenate([strengths, covariates, score[:, 1:].sum(0)])
+
+    def _ghost(self, parameters: Floats) -> Derivatives:
+        return Binary().weighted(np.full((self.n, 2), self.prior.ghost), parameters[: self.n])
+
     def _log_prior(self, parameters: Floats) -> float:
         theta, beta = parameters[: self.n], parameters[self.n : self.n + self.p]
         value = -0.5 * (self.prior.ridge * theta @ theta + self.prior.covariate_ridge * beta @ beta)
         if self.prior.ghost:
-            value += self.prior.ghost * float(np.sum(np.asarray(Binary().log_probs(theta, ()))))
+            value += float(np.sum(self._ghost(parameters).log_prob))
         return float(value)
 
     # -- assembling ------------------------------------------------------------------------------------------------
@@ -233,7 +258,8 @@ class Laplacian:
         self.half, self.mirror, self.diagonal = half, half.T, diagonal
 
     def __matmul__(self, x: Floats) -> Floats:
-        return self.half @ x + self.mirror @ x + self.diagonal * x  # type: ignore[no-any-return]
+        diagonal = self.diagonal if x.ndim == 1 else self.diagonal[:, None]
+        return self.half @ x + self.mirror @ x + diagonal * x  # type: ignore[no-any-return]
 
 
 class _Pattern:

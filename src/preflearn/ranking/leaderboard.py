@@ -19,8 +19,6 @@ from preflearn.ranking.covariance import Covariance
 Scale = Literal["logit", "elo", "probability"]
 ELO_PER_LOGIT = 400 / np.log(10)
 ELO_CENTRE = 1000.0
-_ROWS = 256
-"""Rows of an items x items matrix that are held at a time."""
 
 
 class Standing(NamedTuple):
@@ -235,17 +233,36 @@ def _probability(strengths: Floats, covariance: Covariance, level: float, replic
         moved = mean_win_probability(replicates)
         tails = np.quantile(moved, [(1 - level) / 2, (1 + level) / 2], axis=0)
         return Transformed(value, moved.std(0, ddof=1), tails[0], tails[1], "mean win probability")
-    errors = np.empty(n)
-    for low in range(0, n, _ROWS):
-        rows = np.arange(low, min(low + _ROWS, n))
-        chance = expit(strengths[rows, None] - strengths)
-        density = chance * (1 - chance)
-        density[rows - low, rows] = 0.0
-        slopes = np.zeros((len(rows), covariance.size))
-        slopes[:, :n] = -density / max(n - 1, 1)
-        slopes[rows - low, rows] = density.sum(1) / max(n - 1, 1)
-        errors[rows] = covariance.of(slopes)
+    errors = _probability_errors(strengths, covariance)
     spread = np.maximum(value * (1 - value), 1e-12)
     logit = np.log(value) - np.log1p(-value)
     reach = critical_value(covariance, level) * errors / spread
     return Transformed(value, errors, expit(logit - reach), expit(logit + reach), "mean win probability")
+
+
+def _probability_errors(strengths: Floats, covariance: Covariance) -> Floats:
+    """Delta-method standard errors of the mean win probabilities [n]."""
+    n = len(strengths)
+    if covariance.draws is not None:
+        return _probability_errors_of_draws(strengths, covariance.draws[:, :n])
+    chance = expit(strengths[:, None] - strengths)
+    density = chance * (1 - chance)
+    np.fill_diagonal(density, 0.0)
+    slopes = np.zeros((n, covariance.size))
+    slopes[:, :n] = -density / (n - 1)
+    slopes[np.arange(n), np.arange(n)] = density.sum(1) / (n - 1)
+    return covariance.of(slopes)
+
+
+def _probability_errors_of_draws(strengths: Floats, draws: Floats, n_grid: int = 1024) -> Floats:
+    """The same from draws [B, n]: the sums over opponents are smooth in the strength and read off a grid."""
+    n = len(strengths)
+    grid = np.linspace(strengths.min(), strengths.max(), n_grid)
+    chance = expit(grid[:, None] - strengths)
+    density = chance * (1 - chance)
+    total = np.interp(strengths, grid, density.sum(1))
+    pulled = density @ draws.T
+    variance = np.zeros(n)
+    for draw, against in zip(draws, pulled.T):
+        variance += (draw * total - np.interp(strengths, grid, against)) ** 2
+    return np.asarray(np.sqrt(variance / len(draws)) / (n - 1))

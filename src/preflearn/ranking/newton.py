@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve
-from scipy.sparse.linalg import LinearOperator
 
 from preflearn.errors import NotComputable
 from preflearn.ranking.cells import Floats
@@ -132,41 +131,48 @@ def _iterative(information: Information, free_shift: bool, precision: float) -> 
             return top
         return np.concatenate([top + border @ x[n:], border.T @ x[:n] + corner @ x[n:]])
 
-    operator = LinearOperator((n + q, n + q), matvec=multiply)
-
     def solve(rhs: Floats) -> Floats:
-        if rhs.ndim == 2:
-            return np.stack([solve(column) for column in rhs.T], axis=1)
-        solution = conjugate_gradient(operator, rhs, inverse_diagonal, precision=precision)
+        columns = rhs if rhs.ndim == 2 else rhs[:, None]
+        solution = conjugate_gradient(multiply, columns, inverse_diagonal, precision=precision)
         if free_shift:
-            solution[:n] -= solution[:n].mean()
-        return solution
+            solution[:n] -= solution[:n].mean(0)
+        return solution if rhs.ndim == 2 else solution[:, 0]
 
     return Solver(solve, None)
 
 
 def conjugate_gradient(
-    operator: LinearOperator, rhs: Floats, inverse_diagonal: Floats, *, precision: float, max_iterations: int = 5_000
+    multiply: Callable[[Floats], Floats],
+    rhs: Floats,
+    inverse_diagonal: Floats,
+    *,
+    precision: float,
+    max_iterations: int = 5_000,
 ) -> Floats:
-    """Solve a positive (semi-)definite system with a diagonal preconditioner to a relative residual of `precision`.
+    """Solve a positive (semi-)definite system for several right-hand sides [m, r] at once.
 
-    Source: Hestenes and Stiefel 1952; a consistent semi-definite system is solved in its range.
+    Each column is preconditioned by the diagonal and iterated until its relative residual is below `precision`; a
+    consistent semi-definite system is solved in its range.
+
+    Source: Hestenes and Stiefel 1952.
     """
+    scale = inverse_diagonal[:, None]
     x = np.zeros_like(rhs)
     residual = rhs.copy()
-    z = inverse_diagonal * residual
-    direction = z.copy()
-    energy = residual @ z
+    direction = scale * residual
+    energy = np.einsum("ij,ij->j", residual, direction)
     goal = precision**2 * energy
     for _ in range(max_iterations):
-        if energy <= goal or energy == 0:
+        active = energy > goal
+        if not active.any():
             break
-        product = operator.matvec(direction)
-        alpha = energy / (direction @ product)
+        product = multiply(direction)
+        curvature = np.einsum("ij,ij->j", direction, product)
+        alpha = np.where(active, energy / np.where(curvature > 0, curvature, 1.0), 0.0)
         x += alpha * direction
         residual -= alpha * product
-        z = inverse_diagonal * residual
-        previous, energy = energy, residual @ z
-        direction *= energy / previous
+        z = scale * residual
+        previous, energy = energy, np.where(active, np.einsum("ij,ij->j", residual, z), energy)
+        direction *= np.where(active, energy / np.where(previous > 0, previous, 1.0), 0.0)
         direction += z
     return x
