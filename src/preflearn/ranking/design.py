@@ -129,7 +129,8 @@ class Design:
         if self._share is not None:
             values *= self._share
         rows, outcomes = len(self.left), self.cells.targets.shape[1]
-        return np.bincount(self._slot, values, rows * outcomes).reshape(outcomes, rows).T
+        counts = np.bincount(self._slot, values, rows * outcomes).astype(np.float64, copy=False)
+        return counts.reshape(outcomes, rows).T
 
     # -- evaluation ------------------------------------------------------------------------------------------------
 
@@ -233,8 +234,7 @@ class Design:
 
     def scores(self, parameters: Floats) -> Floats:
         """Score of one unit-weight judgment of each cell in (logit, shape parameters) [C, 1 + P]."""
-        derivatives = self.link.derivatives(self.logit(parameters), self.shape_parameters(parameters))
-        by_outcome = np.asarray(derivatives.score)
+        by_outcome = np.asarray(self.derivatives(parameters).score)
         target = self.cells.targets[self.cells.target]
         out = np.zeros((len(self.row), 1 + self.shape))
         for k in range(target.shape[1]):

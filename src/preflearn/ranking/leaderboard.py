@@ -227,7 +227,6 @@ def mean_win_probability(strengths: Floats) -> Floats:
 
 
 def _probability(strengths: Floats, covariance: Covariance, level: float, replicates: Floats | None) -> Transformed:
-    n = len(strengths)
     value = mean_win_probability(strengths)
     if replicates is not None:
         moved = mean_win_probability(replicates)
