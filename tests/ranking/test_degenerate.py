@@ -190,3 +190,11 @@ def test_few_annotators_are_said_and_missing_ones_counted():
     )
     board = rank(data)
     assert board.clustered_by == ["annotator_id"] and mentions(board, "4 votes have no annotator_id")
+
+
+def test_one_voice_among_many_is_said():
+    loud = [("a", "b", "a"), ("a", "b", "b")] * 200
+    quiet = [("a", "b", "a"), ("b", "a", "a")] * 10
+    people = ["loud"] * 400 + [f"u{i}" for i in range(20)]
+    board = rank(battles(loud + quiet, annotator_id=people))
+    assert mentions(board, "21 clusters of annotator_id, so unevenly that they count as 1.1")

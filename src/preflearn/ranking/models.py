@@ -261,8 +261,13 @@ class RatingModel(Prediction):
         found = covariance(design, fit, kind=kind, clusters=clusters, seed=self.seed)
         self.warnings_.extend(found.notes)
         for name, n in found.clusters.items():
-            if n < FEW_CLUSTERS:
-                self.warnings_.append(f"only {n} clusters of {name}: clustered intervals are too short with so few")
+            sizes = design.cells.clusters[name].sum(1)
+            effective = float(sizes.sum() ** 2 / (sizes @ sizes))
+            if effective < FEW_CLUSTERS:
+                spread = f", so unevenly that they count as {effective:.1f}" if effective < 0.8 * n else ""
+                self.warnings_.append(
+                    f"votes come from {n} clusters of {name}{spread}: clustered intervals are too short with so few"
+                )
         return found
 
     def _warn_of_connectivity(self, prior: Prior) -> None:
