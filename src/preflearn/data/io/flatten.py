@@ -15,7 +15,7 @@ _DERIVED = {"content_hash"}
 def flat_comparisons(data: PreferenceData, report: ExportReport) -> pl.DataFrame:
     """One row a comparison: comparison_id, prompt, text_a, text_b, system_a, system_b, outcome, further columns.
 
-    Columns of responses stand as `a.NAME` and `b.NAME`, of prompts, annotators and criteria as `prompts.NAME` and so on.
+    Columns of responses stand as `a.NAME` and `b.NAME`, those of prompts, annotators, criteria as `prompts.NAME` etc.
     """
     judged = data.comparisons
     sides = {side: _side(data, side) for side in "ab"}
@@ -135,7 +135,8 @@ def _with_prompts(rows: pl.DataFrame, data: PreferenceData, owned: list[str], re
             found = keyed.join(texts, on="prompt_id", how="left", maintain_order="left")
             renamed = {"prompt_id": f"prompt_id_{side}", "prompt": f"prompt_{side}"}
             rows = rows.hstack(found.rename({old: new for old, new in renamed.items() if old in found.columns}))
-        report.leave("attributes of prompts (language, ...) where the sides have different prompts", different)
+        if any(prompts[name].count() for name in named):
+            report.leave("attributes of prompts (language, ...) where the sides have different prompts", different)
     rows = rows.drop(owned)
     return rows.drop("prompt_id") if rows["prompt_id"].null_count() == rows.height else rows
 
@@ -152,9 +153,9 @@ def _with_people(rows: pl.DataFrame, data: PreferenceData) -> pl.DataFrame:
 
 
 _FIRST = (
-    "comparison_id", "rating_id", "ranking_id", "prompt_id", "prompt", "prompt_a", "prompt_b", "system", "system_a", "system_b",
-    "systems", "text", "text_a", "text_b", "texts", "ranks", "outcome", "strength", "value", "label", "annotator_id",
-    "criterion_id",
+    "comparison_id", "rating_id", "ranking_id", "prompt_id", "prompt", "prompt_a", "prompt_b", "system", "system_a",
+    "system_b", "systems", "text", "text_a", "text_b", "texts", "ranks", "outcome", "strength", "value", "label",
+    "annotator_id", "criterion_id",
 )  # fmt: skip
 
 

@@ -66,6 +66,9 @@ def export(
     free_file(path, force=force)
     if format in ("csv", "jsonl"):
         rows = _flat_rows(data, report, nested=format == "jsonl")
+        for name, dtype in rows.schema.items() if format == "csv" else ():
+            if dtype.is_nested():
+                report.note(f"Column {name} is nested: CSV holds its JSON.")
         write_rows(rows, path, "tsv" if suffix == ".tsv" else format)
     else:
         made: dict[str, Callable[[], pl.DataFrame]] = {

@@ -210,7 +210,7 @@ ARENA = Format(
     name="arena",
     about="LMArena and FastChat battles (33k, 100k, 140k, logs): lm-sys/FastChat clean_battle_data.py; data cards.",
     needs=(
-        "model_a, model_b, winner and one of judge, judge_hash, conversation_a, anony, tstamp, evaluation_session_id",
+        "model_a, model_b, winner (and one of judge, judge_hash, conversation_a, anony, tstamp, evaluation_session_id)",
     ),
     detect=_is_battle,
     read=read_battles,

@@ -65,7 +65,7 @@ def _detect(sample: Sample) -> bool:
 HH = Format(
     name="hh-rlhf",
     about="Anthropic HH-RLHF transcripts: anthropics/hh-rlhf README.md and *.jsonl.gz.",
-    needs=("chosen, rejected, both whole transcripts with 'Human:' and 'Assistant:' turns",),
+    needs=("chosen, rejected (whole transcripts with 'Human:' and 'Assistant:' turns)",),
     detect=_detect,
     read=read_transcripts,
 )

@@ -106,7 +106,7 @@ def _lists(sample: Sample) -> bool:
 REWARDBENCH = Format(
     name="rewardbench",
     about="RewardBench 1: data card allenai/reward-bench.",
-    needs=("prompt, chosen, rejected, subset, id and chosen_model or rejected_model",),
+    needs=("prompt, chosen, rejected, subset, id, chosen_model, rejected_model",),
     detect=lambda sample: (
         sample.has("prompt", "chosen", "rejected", "chosen_model", "rejected_model", "subset", "id")
         and sample.columns["chosen"] == pl.String

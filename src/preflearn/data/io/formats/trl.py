@@ -240,7 +240,7 @@ def _is_unpaired(sample: Sample) -> bool:
 TRL_PREFERENCE = Format(
     name="trl-preference",
     about="TRL preference pairs, with or without prompt, text or messages: huggingface/trl docs dataset_formats.md.",
-    needs=("chosen, rejected[, prompt], each text or a list of {role, content}",),
+    needs=("chosen, rejected[, prompt] (each text or a list of {role, content})",),
     detect=_is_preference,
     read=read_preference,
 )
