@@ -99,21 +99,19 @@ def _single(frame: pl.DataFrame, roles: Roles, report: ImportReport, prefix: str
         found[roles.kind] = _judgments(frame, roles, report, prefix, sides)
         found.update(_people(frame, roles, report))
     if roles.kind == "comparisons":
-        _count_unjudged(frame, roles, report)
+        _count_failed(frame, roles, report)
         same = frame.filter(pl.col("_response_a") == pl.col("_response_b")).height
         report.map("comparison of a response with itself, kept", same)
     return found
 
 
-def _count_unjudged(frame: pl.DataFrame, roles: Roles, report: ImportReport) -> None:
-    """Say how many comparisons have no answer: a judge's failed verdict has a raw text, an unlabelled pair has none."""
-    nothing = pl.lit(None, dtype=pl.String)
+def _count_failed(frame: pl.DataFrame, roles: Roles, report: ImportReport) -> None:
+    """Say how many verdicts could not be read: a raw answer without an outcome. (An unlabelled pair has neither.)"""
     answers = [pl.col(roles.judgment[name]) for name in ("outcome", "probability") if name in roles.judgment]
-    raw = pl.col(roles.judgment["raw"]) if "raw" in roles.judgment else nothing
-    without = frame.filter(pl.all_horizontal([answer.is_null() for answer in answers])) if answers else frame
-    failed = without.select(raw.is_not_null().sum()).item() if without.height and "raw" in roles.judgment else 0
-    report.map("raw answer without an outcome -> a failed verdict, kept", failed)
-    report.map("no outcome -> not yet judged", without.height - failed)
+    if "raw" in roles.judgment and answers:
+        failed = pl.all_horizontal([answer.is_null() for answer in answers])
+        failed = failed & pl.col(roles.judgment["raw"]).is_not_null()
+        report.map("raw answer without an outcome -> a failed verdict, kept", frame.select(failed.sum()).item())
 
 
 def _rankings(
@@ -131,7 +129,7 @@ def _rankings(
     frame = _reject_uneven(frame, folded, report, original)
     frame = frame.with_row_index("_row")
     items = frame.explode(folded)
-    item_roles = Roles("responses", [Side("", side.parts)], prompt=roles.prompt)
+    item_roles = Roles("rankings", [Side("", side.parts)], prompt=roles.prompt)
     items, found = flat_sides.place_prompts(items, item_roles, report)
     items, more = flat_sides.place_responses(items, item_roles, report)
     found.update(more)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 import yaml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, PrivateAttr, ValidationError, model_validator
 
 from preflearn.data.io import flat_roles
 from preflearn.data.io.mapping_operations import nearest
@@ -92,6 +92,7 @@ class Mapping(Strict):
     tables: dict[str, Derived] = Field(default_factory=dict)
     outputs: list[Output] = Field(min_length=1)
     notes: list[str] = Field(default_factory=list)
+    _written: dict[str, Any] = PrivateAttr(default_factory=dict)
 
     @model_validator(mode="after")
     def _names(self) -> Self:
@@ -112,6 +113,11 @@ class Mapping(Strict):
                 raise ValueError(f"output {output.table}: say which table it is from: {', '.join(known)}")
         return self
 
+    @property
+    def written(self) -> dict[str, Any]:
+        """The mapping as it was written, for the provenance of the data."""
+        return self._written
+
 
 def _known_table(name: str, known: Sequence[str]) -> None:
     if name not in known:
@@ -125,7 +131,9 @@ def validated(raw: AnyMapping[str, Any], path: Path | None = None) -> Mapping:
         InputError: a word the language does not know, or one that is not allowed here; every problem with its place.
     """
     try:
-        return Mapping.model_validate(dict(raw))
+        mapping = Mapping.model_validate(dict(raw))
+        mapping._written = dict(raw)
+        return mapping
     except ValidationError as error:
         problems = []
         for one in error.errors():

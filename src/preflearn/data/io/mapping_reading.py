@@ -6,12 +6,12 @@ import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
 from preflearn.data.io import flat, flat_roles, flat_sides, plain
 from preflearn.data.io.files import read_frame, stem_of
+from preflearn.data.io.formats.tools import joined
 from preflearn.data.io.mapping_expressions import Expression
 from preflearn.data.io.mapping_model import INPUT, Mapping, Output, Rows
 from preflearn.data.io.mapping_steps import Step
@@ -34,21 +34,16 @@ class Reading:
 
     def data(self) -> PreferenceData:
         """The data set; what happened is in the report."""
-        parts: dict[str, list[pl.DataFrame]] = {}
+        parts = []
         for output, prefix in zip(self.mapping.outputs, self._prefixes(), strict=True):
             if output.note:
                 self.report.note(output.note)
-            for name, frame in self._made(output, prefix).items():
-                parts.setdefault(name, []).append(frame)
+            parts.append(self._made(output, prefix))
         self._say_what_was_left()
         _once_each(self.report)
-        tables: dict[str, Any] = {}
-        for name, frames in parts.items():
-            joined = flat_sides.concat(frames)
-            described = len(frames) > 1 and name in ("prompts", "responses", "media", "annotators", "criteria")
-            tables[name] = flat_sides.one_row_each(name, joined, self.report) if described else joined
-        provenance = {"mapping": {"name": self.mapping.name, "about": self.mapping.about}}
-        return PreferenceData(provenance=provenance, report=self.report, **tables).completed()
+        data = joined(parts, self.report)
+        data.provenance["mapping"] = self.mapping.written
+        return data
 
     def _prefixes(self) -> list[str]:
         """Made ids of outputs that fill one table begin differently."""
@@ -76,9 +71,10 @@ class Reading:
             data = plain.read(flat_frame, self.report)
             return {name: data.table(name) for name in data.counts()}
         if output.table in flat_roles.KINDS:
-            return flat.tables(
-                flat_frame, self.report, kind=output.table, prefix=prefix, original=self._original(source)
-            )
+            original = self._original(source)
+            made = flat.tables(flat_frame, self.report, kind=output.table, prefix=prefix, original=original)
+            self.report.map("no outcome -> not yet judged", _unlabelled(made.get("comparisons")))
+            return made
         columns = flat_frame.select(pl.exclude("^_.*$"))
         key = TABLES[output.table].key
         if key not in columns.columns:
@@ -191,6 +187,14 @@ class Reading:
                 left = [one for one in columns if not any(prefix + one in read for prefix in prefixes)]
                 if left:
                     self.report.note(f"Columns of {name} that no role takes: {', '.join(left)}.")
+
+
+def _unlabelled(comparisons: pl.DataFrame | None) -> int:
+    """Comparisons that hold no answer of any kind."""
+    if comparisons is None:
+        return 0
+    answers = [pl.col(name) for name in ("outcome", "probability", "raw") if name in comparisons.columns]
+    return comparisons.filter(pl.all_horizontal([one.is_null() for one in answers])).height if answers else 0
 
 
 def _once_each(report: ImportReport) -> None:

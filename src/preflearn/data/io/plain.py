@@ -244,6 +244,7 @@ def _outcomes(frame: pl.DataFrame, found: Layout, report: ImportReport) -> pl.Da
     counts = work.filter(pl.col("_named").is_null() & (pl.col("_value") != pl.col("_mapped")))
     for word, outcome, n in counts.group_by("_value", "_mapped").len().sort("_value").rows():
         report.map(f"outcome {word} -> {outcome}", n)
+    report.map("no outcome -> not yet judged", work["_value"].null_count())
     final = pl.coalesce("_named", "_mapped", pl.when(pl.col("_value") != "").then(pl.col("_value")))
     return work.with_columns(final.alias("outcome")).drop("_value", "_mapped", "_named")
 
