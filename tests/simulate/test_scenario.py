@@ -14,6 +14,7 @@ from polars.testing import assert_frame_equal
 
 import preflearn.simulate as simulate
 from preflearn.data import PreferenceData, load
+from preflearn.data.validate import validate
 from preflearn.errors import InputError
 from preflearn.simulate import pool as pools
 from preflearn.simulate.population import apportion
@@ -98,6 +99,11 @@ def test_saved_truth_is_beside_the_data_and_not_in_it(tmp_path: Path) -> None:
         simulate.read_truth(tmp_path)
 
 
+def test_simulated_data_keeps_every_rule_of_the_contract() -> None:
+    for sim in (simulate.run(FULL), simulate.graded(4, n_votes=500), simulate.adaptive(4, n_votes=500)):
+        assert [problem.line() for problem in validate(sim).problems] == []
+
+
 def test_judging_given_responses() -> None:
     responses = pl.DataFrame(
         {
@@ -123,8 +129,9 @@ def test_judging_given_responses() -> None:
         simulate.run(replace(scenario, utility=(simulate.Taste({"width": 1.0}),)), on=data)
     nameless = data.replace(responses=data.responses.drop("system"))
     assert simulate.run(scenario, on=nameless).height("comparisons") == 8_000
-    with pytest.raises(InputError, match="no system"):
-        simulate.run(replace(scenario, utility=(simulate.Offsets(1.0),)), on=nameless)
+    for change in ({"utility": (simulate.Offsets(1.0),)}, {"sampling": simulate.Adaptive()}):
+        with pytest.raises(InputError, match="no system"):
+            simulate.run(replace(scenario, **change), on=nameless)
     with pytest.raises(InputError, match="no prompt has two responses"):
         simulate.run(scenario, on=data.where("responses", pl.col("system") == "x"))
 

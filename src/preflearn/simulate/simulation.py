@@ -139,8 +139,11 @@ def run(scenario: Scenario, on: PreferenceData | None = None) -> Simulation:
         if scenario.prompts or scenario.systems:
             raise InputError("prompts and systems come from the given responses; do not set them.")
         pool = pools.of_data(on)
-        if (pool.system < 0).any() and any(not isinstance(term, Taste) for term in scenario.utility):
-            raise InputError("some responses have no system, which these terms need.", column="responses.system")
+        by_system = scenario.sampling.kind != "uniform" or any(not isinstance(term, Taste) for term in scenario.utility)
+        if by_system and (pool.system < 0).any():
+            raise InputError(
+                "some responses have no system, which this utility or sampling needs.", column="responses.system"
+            )
     crowd = scenario.population.draw(scenario.stream("population"))
     bound = {term.kind: term.bind(pool, crowd, scenario.stream(term.kind)) for term in scenario.utility}
     votes = _collect(scenario, pool, crowd, list(bound.values()))
