@@ -61,33 +61,63 @@ def cluster_sums(code: Ints, size: int, columns: Floats) -> Floats:
     return out
 
 
-def ratio_variance(numerator: Floats, denominator: Floats) -> float:
-    """Variance of `sum(numerator) / sum(denominator)` over independent clusters, by linearisation.
+class Sums(NamedTuple):
+    """What a ratio is made of, per cluster.
 
-    Args:
-        numerator, denominator: sums per cluster, [U].
+    Attributes:
+        numerator, denominator: sums of one cluster, [U].
+        alike: identical clusters that each entry stands for, [U]; None = 1.
+    """
+
+    numerator: Floats
+    denominator: Floats
+    alike: Floats | None = None
+
+    @property
+    def times(self) -> Floats:
+        """Identical clusters per entry, 0 where there is no denominator: [U]."""
+        held = (self.denominator != 0).astype(np.float64)
+        return held if self.alike is None else np.asarray(held * self.alike)
+
+    @property
+    def clusters(self) -> int:
+        """How many clusters have a denominator."""
+        return round(float(self.times.sum()))
+
+    @property
+    def total(self) -> float:
+        """Sum of the denominators."""
+        return float(self.times @ self.denominator)
+
+    @property
+    def ratio(self) -> float:
+        """The ratio of the totals."""
+        return float(self.times @ self.numerator) / self.total
+
+
+def ratio_variance(sums: Sums) -> float:
+    """Variance of a ratio of totals over independent clusters, by linearisation.
 
     Raises:
         NotComputable: fewer than two clusters have a denominator.
 
     Source: Cochran (1977), Sampling techniques, section 6.3, with the factor U / (U - 1).
     """
-    total = float(denominator.sum())
-    clusters = int(np.count_nonzero(denominator))
+    clusters = sums.clusters
     if clusters < 2:
         raise NotComputable("all of it comes from one cluster" if clusters else "there is nothing to average")
-    residual = numerator - numerator.sum() / total * denominator
-    return clusters / (clusters - 1) * float(residual @ residual) / total**2
+    residual = sums.numerator - sums.ratio * sums.denominator
+    return clusters / (clusters - 1) * float(sums.times @ residual**2) / sums.total**2
 
 
-def proportion(numerator: Floats, denominator: Floats, n: int, *, level: float = 0.95, unit: str = "cluster") -> Figure:
-    """A share `sum(numerator) / sum(denominator)` with a Wilson interval on its effective sample size.
+def proportion(sums: Sums, n: int, *, level: float = 0.95, unit: str = "cluster") -> Figure:
+    """A share (0 <= numerator <= denominator) with a Wilson interval on its effective sample size.
 
     The effective size is share * (1 - share) / clustered variance, reduced by (z / t)^2 for the number of clusters;
     where every cluster says the same (share 0 or 1) it is the number of clusters.
 
     Args:
-        numerator, denominator: sums per cluster, [U]; 0 <= numerator <= denominator.
+        sums: per cluster.
         n: judgments behind the figure.
         unit: what a cluster is, for the reason when there is only one.
 
@@ -95,16 +125,15 @@ def proportion(numerator: Floats, denominator: Floats, n: int, *, level: float =
     estimated from survey data, Survey Methodology 24, 193-201; Dean and Pagano (2015), Evaluating confidence interval
     methods for binomial proportions in clustered surveys, J. Survey Statistics and Methodology 3, 484-503.
     """
-    total = float(denominator.sum())
-    if not total > 0:
+    clusters = sums.clusters
+    if not clusters:
         return missing("there is nothing to count", n)
-    share = min(max(float(numerator.sum()) / total, 0.0), 1.0)
+    share = min(max(sums.ratio, 0.0), 1.0)
 
     def interval() -> Interval:
-        clusters = int(np.count_nonzero(denominator))
         if clusters < 2:
             raise NotComputable(f"all of it comes from one {unit}")
-        variance = ratio_variance(numerator, denominator)
+        variance = ratio_variance(sums)
         if share in (0.0, 1.0) or variance <= 0:
             return wilson(share, clusters, level)
         adjust = (quantile_normal(level) / quantile_t(level, clusters - 1)) ** 2
@@ -113,18 +142,17 @@ def proportion(numerator: Floats, denominator: Floats, n: int, *, level: float =
     return estimate(share, interval, n)
 
 
-def mean(numerator: Floats, denominator: Floats, n: int, *, level: float = 0.95, unit: str = "cluster") -> Figure:
-    """A mean `sum(numerator) / sum(denominator)` with a clustered t interval; arguments as in `proportion`."""
-    total = float(denominator.sum())
-    if not total > 0:
+def mean(sums: Sums, n: int, *, level: float = 0.95, unit: str = "cluster") -> Figure:
+    """A mean with a clustered t interval; arguments as in `proportion`."""
+    clusters = sums.clusters
+    if not clusters:
         return missing("there is nothing to average", n)
-    value = float(numerator.sum()) / total
+    value = sums.ratio
 
     def interval() -> Interval:
-        clusters = int(np.count_nonzero(denominator))
         if clusters < 2:
             raise NotComputable(f"all of it comes from one {unit}")
-        half = quantile_t(level, clusters - 1) * math.sqrt(ratio_variance(numerator, denominator))
+        half = quantile_t(level, clusters - 1) * math.sqrt(ratio_variance(sums))
         return Interval(value - half, value + half)
 
     return estimate(value, interval, n)
