@@ -134,6 +134,16 @@ def unanimous(found: Coincidences, settings: Settings) -> Figure:
     )
 
 
+def unanimous_decided(found: Coincidences, settings: Settings) -> Figure:
+    """Share of units with two or more decided answers where all of these go to one side. `n` = such units."""
+    sides = found.margin[:, [FIRST, SECOND]]
+    several = sides.sum(axis=1) > 1.5
+    if not several.any():
+        return missing("nothing has decided answers of two or more people")
+    same = (sides[several].min(axis=1) < 1e-9).astype(np.float64)
+    return proportion(Sums(same, np.ones(len(same))), len(same), level=settings.level, unit="item")
+
+
 def ceiling(found: Coincidences, settings: Settings) -> Figure:
     """Accuracy against one random person of the majority of the others (leave-one-out), ties half. `n` = units.
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
+from preflearn.data.columns import attach
 from preflearn.data.schema import OUTCOMES
 from preflearn.data.tables import PreferenceData
 from preflearn.evaluate import agreement as agree
@@ -16,13 +17,10 @@ from preflearn.evaluate.connectivity import Connectivity, connectivity
 from preflearn.evaluate.figures import Figure, missing
 from preflearn.evaluate.intervals import proportion
 from preflearn.evaluate.plain import Spread, judgments_per
+from preflearn.evaluate.questions import SHOWN, QuestionKey, cluster_of, further, judgments, part, per_key
 from preflearn.evaluate.slopes import logistic_slope
 from preflearn.evaluate.voices import cluster_totals, voices
-from preflearn.evaluate.votes import DECIDED_A, DECIDED_B, SOFT, TIED, QuestionKey, Votes, votes
-
-SHOWN_QUESTIONS = 100
-"""Questions with figures of their own, those with most judgments first; the rest is counted."""
-PER = ("annotator", "pair", "prompt", "criterion", "protocol")
+from preflearn.evaluate.votes import DECIDED_A, DECIDED_B, SOFT, TIED, Votes, votes
 
 
 @dataclass(frozen=True)
@@ -44,6 +42,8 @@ class Agreement:
     """Share of pairs of people who agree about an item."""
     unanimous: Figure
     """Share of items about which everybody agrees."""
+    unanimous_decided: Figure
+    """Share of items with two or more decided answers where all of these go to one side, whatever the ties."""
     alpha_nominal: Figure
     """Krippendorff's alpha, a tie as different from a win as the opposite win."""
     alpha_ordinal: Figure
@@ -78,10 +78,11 @@ class Length:
 
 @dataclass(frozen=True)
 class Question:
-    """Figures of one criterion asked under one protocol; n counts judgments, for agreement items."""
+    """Figures of one criterion asked under one protocol of one kind of annotators; n counts judgments, or items."""
 
     criterion: str | None
     protocol: str | None
+    answered_by: str | None
     rows: int
     judgments: int
     outcomes: dict[str, int]
@@ -89,7 +90,7 @@ class Question:
     ties: Figure
     """Share of ties (of any kind) among answers other than skip."""
     clustered_by: str
-    """What intervals of shares and slopes treat as one: annotator, prompt or judgment."""
+    """What intervals of shares and slopes treat as one: annotator, prompt (with few annotators) or judgment."""
     overlap: Overlap
     agreement: Agreement
     position: Position
@@ -105,7 +106,7 @@ class Comparisons:
         rows, judgments: rows, and judgments with their counts.
         outcomes: judgments by answer over all questions.
         per: judgments per annotator, pair, prompt, criterion and protocol, where recorded.
-        questions: one entry per criterion and protocol, most judgments first; figures are never pooled over them.
+        questions: one entry per criterion, protocol and kind of annotators; figures are never pooled over them.
         further_questions: (number of questions, judgments) without figures of their own.
     """
 
@@ -122,7 +123,7 @@ def describe_comparisons(data: PreferenceData, settings: Settings) -> Comparison
     if not data.height("comparisons"):
         return None
     found = votes(data)
-    frame = found.frame
+    frame, keys = found.frame, found.questions
     answers = _answers(data)
     lengths = _lengths(data, found)
     judged = frame.filter(pl.col("kind") <= SOFT)
@@ -130,27 +131,25 @@ def describe_comparisons(data: PreferenceData, settings: Settings) -> Comparison
         "annotator": judgments_per(judged, ["annotator"]),
         "pair": judgments_per(judged, ["low", "high", "prompt"]),
         "prompt": judgments_per(judged, ["prompt"]),
-        "criterion": _per_name(found, judged, 0),
-        "protocol": _per_name(found, judged, 1),
+        "criterion": judgments_per(per_key(judged, keys, "criterion"), ["name"]),
+        "protocol": judgments_per(per_key(judged, keys, "protocol"), ["name"]),
     }
     del judged
-    shown = found.questions[:SHOWN_QUESTIONS]
-    questions = []
-    for code, key in enumerate(shown):
-        part = frame.filter(pl.col("question") == code) if len(found.questions) > 1 else frame
-        questions.append(_question(key, part, answers.get(key, {}), lengths, found, settings))
-    rest = frame.filter(pl.col("question") >= len(shown))
+    questions = [
+        _question(key, part(frame, code, keys), answers.get(key, {}), lengths, found, settings)
+        for code, key in enumerate(keys[:SHOWN])
+    ]
     total: dict[str, int] = {}
     for counts in answers.values():
         for answer, n in counts.items():
             total[answer] = total.get(answer, 0) + n
     return Comparisons(
         rows=frame.height,
-        judgments=_judgments(frame),
+        judgments=judgments(frame),
         outcomes=_ordered(total),
         per=per,
         questions=tuple(questions),
-        further_questions=(len(found.questions) - len(shown), _judgments(rest)),
+        further_questions=further(frame, keys),
     )
 
 
@@ -162,7 +161,7 @@ def _question(
     found: Votes,
     settings: Settings,
 ) -> Question:
-    cluster = next((c for c in ("annotator", "prompt") if frame[c].drop_nulls().n_unique() > 1), None)
+    cluster = cluster_of(frame)
     unit = cluster or "judgment"
     answered = frame.filter(pl.col("kind") <= DECIDED_B)
     decided = answered.filter(pl.col("kind") != TIED)
@@ -171,12 +170,13 @@ def _question(
     return Question(
         criterion=key.criterion,
         protocol=key.protocol,
+        answered_by=key.answered_by,
         rows=frame.height,
-        judgments=_judgments(frame),
+        judgments=judgments(frame),
         outcomes=_ordered(answers),
         ties=proportion(
             cluster_totals(answered, cluster, pl.col("kind") == TIED, one),
-            _judgments(answered),
+            judgments(answered),
             level=settings.level,
             unit=unit,
         ),
@@ -211,6 +211,7 @@ def _agreement(answered: pl.DataFrame, settings: Settings) -> tuple[Overlap, Agr
     return overlap, Agreement(
         observed=agree.observed(found, settings),
         unanimous=agree.unanimous(found, settings),
+        unanimous_decided=agree.unanimous_decided(found, settings),
         alpha_nominal=agree.alpha_nominal(found, settings),
         alpha_ordinal=agree.alpha_interval(found, settings, mirrored=True),
         ceiling=agree.ceiling(found, settings),
@@ -226,7 +227,7 @@ def _position(decided: pl.DataFrame, cluster: str | None, settings: Settings) ->
         return Position(missing(reason), missing(reason))
     won = (pl.col("kind") == DECIDED_A) == (pl.col("first") == 0)
     sums = cluster_totals(known, cluster, won, pl.lit(1.0))
-    share = proportion(sums, _judgments(known), level=settings.level, unit=cluster or "judgment")
+    share = proportion(sums, judgments(known), level=settings.level, unit=cluster or "judgment")
     return Position(share, as_logit(share))
 
 
@@ -276,7 +277,7 @@ def _length(decided: pl.DataFrame, cluster: str | None, lengths: pl.DataFrame | 
         recorded = known[cluster].is_not_null().to_numpy()
         code[recorded] = np.unique(known[cluster].drop_nulls().to_numpy(), return_inverse=True)[1]
     return Length(
-        proportion(longer, _judgments(differing), level=settings.level, unit=unit),
+        proportion(longer, judgments(differing), level=settings.level, unit=unit),
         logistic_slope(x / deviation, known["won"].to_numpy(), count, code, level=settings.level, unit=unit),
         deviation,
     )
@@ -296,43 +297,30 @@ def _graph(frame: pl.DataFrame, found: Votes) -> Connectivity | None:
 # -- what is looked up once --------------------------------------------------------------------------------------------
 
 
-def _judgments(frame: pl.DataFrame) -> int:
-    return int(frame["count"].cast(pl.UInt64).sum())
-
-
 def _answers(data: PreferenceData) -> dict[QuestionKey, dict[str, int]]:
     """Judgments by question and answer."""
-    columns = ["criterion_id", "protocol", "outcome", "probability", "count"]
+    names = ("criterion_id", "protocol", "outcome", "probability", "count")
+    wanted = {**{f"__{name}": f"comparisons.{name}" for name in names}, "__answered_by": "annotators.kind"}
     answer = (
-        pl.col("outcome")
+        pl.col("__outcome")
         .cast(pl.String)
-        .fill_null(pl.when(pl.col("probability").is_not_null()).then(pl.lit("soft")).otherwise(pl.lit("unjudged")))
+        .fill_null(pl.when(pl.col("__probability").is_not_null()).then(pl.lit("soft")).otherwise(pl.lit("unjudged")))
     )
     rows = (
-        data.select("comparisons", columns)
-        .group_by("criterion_id", "protocol", answer.alias("answer"))
-        .agg(pl.col("count").fill_null(1).cast(pl.UInt64).sum().alias("n"))
-        .with_columns(pl.col("criterion_id", "protocol").cast(pl.String))
+        attach(data, "comparisons", wanted)
+        .group_by("__criterion_id", "__protocol", "__answered_by", answer.alias("answer"))
+        .agg(pl.col("__count").fill_null(1).cast(pl.UInt64).sum().alias("n"))
+        .with_columns(pl.col("__criterion_id", "__protocol").cast(pl.String))
         .collect(engine="streaming")
     )
     out: dict[QuestionKey, dict[str, int]] = {}
-    for criterion, protocol, what, n in rows.iter_rows():
-        out.setdefault(QuestionKey(criterion, protocol), {})[what] = n
+    for criterion, protocol, answered_by, what, n in rows.iter_rows():
+        out.setdefault(QuestionKey(criterion, protocol, answered_by), {})[what] = n
     return out
 
 
 def _ordered(answers: Mapping[str, int]) -> dict[str, int]:
     return {name: answers[name] for name in (*OUTCOMES, "soft", "unjudged") if name in answers}
-
-
-def _per_name(found: Votes, judged: pl.DataFrame, which: int) -> Spread:
-    """Judgments per criterion (0) or protocol (1)."""
-    name = pl.DataFrame(
-        {"question": range(len(found.questions)), "name": [key[which] for key in found.questions]},
-        schema={"question": pl.UInt32, "name": pl.String},
-    )
-    counted = judged.lazy().group_by("question").agg(pl.col("count").cast(pl.UInt64).sum())
-    return judgments_per(counted.join(name.lazy(), on="question"), ["name"])
 
 
 def _lengths(data: PreferenceData, found: Votes) -> pl.DataFrame | None:

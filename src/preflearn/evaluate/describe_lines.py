@@ -74,7 +74,7 @@ def _comparisons(found: Comparisons) -> Iterator[str]:
 
 
 def _question(found: Question) -> Iterator[str]:
-    yield _title(found.criterion, found.protocol, found.judgments)
+    yield _title(found)
     yield f"  answers: {_tally(found.outcomes)}"
     yield f"  ties: {found.ties.text(percent=True)}, clustered by {found.clustered_by}"
     overlap = found.overlap
@@ -86,6 +86,7 @@ def _question(found: Question) -> Iterator[str]:
             yield "  annotators are not recorded: every judgment is taken as another person's"
         yield f"  two people agree: {agreement.observed.text(percent=True)}"
         yield f"  all agree about an item: {agreement.unanimous.text(percent=True)}"
+        yield f"  all who decide agree: {agreement.unanimous_decided.text(percent=True)}"
         yield f"  Krippendorff's alpha: nominal {agreement.alpha_nominal.text()}"
         yield f"  Krippendorff's alpha: ordinal {agreement.alpha_ordinal.text()}"
         yield f"  ceiling of accuracy against one person: {agreement.ceiling.text(percent=True)}"
@@ -118,7 +119,7 @@ def _graph(found: Connectivity) -> Iterator[str]:
 
 
 def _rated(found: RatingQuestion) -> Iterator[str]:
-    yield _title(found.criterion, found.protocol, found.judgments)
+    yield _title(found)
     if found.value.value is not None:
         yield f"  mean {found.value.text()}; {found.values.text()}"
     if found.histogram is not None and len(found.histogram) > 1:
@@ -137,7 +138,7 @@ def _rated(found: RatingQuestion) -> Iterator[str]:
 
 
 def _ranked(found: RankingQuestion) -> Iterator[str]:
-    yield _title(found.criterion, found.protocol, found.judgments)
+    yield _title(found)
     yield f"  kinds: {_tally(found.kinds)}; responses shown: {found.sizes.text()}"
     yield f"  with ties: {found.tied.text(percent=True)}"
     yield f"  with unranked responses: {found.incomplete.text(percent=True)}"
@@ -155,9 +156,10 @@ def _per(per: Mapping[str, Spread]) -> Iterator[str]:
             yield f"  judgments per {name} ({distribution.n:,}): {distribution.text()}"
 
 
-def _title(criterion: str | None, protocol: str | None, judgments: int) -> str:
-    named = [f"criterion {criterion}"] * (criterion is not None) + [f"protocol {protocol}"] * (protocol is not None)
-    return f"- {', '.join(named) or 'one question'}: {judgments:,} judgments"
+def _title(found: Question | RatingQuestion | RankingQuestion) -> str:
+    parts = {"criterion": found.criterion, "protocol": found.protocol, "answered by": found.answered_by}
+    named = [f"{word} {name}" for word, name in parts.items() if name is not None]
+    return f"- {', '.join(named) or 'one question'}: {found.judgments:,} judgments"
 
 
 def _further(questions: int, judgments: int) -> Iterator[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,9 +15,18 @@ from preflearn.evaluate.codes import Codes
 from preflearn.evaluate.figures import Figure, missing
 from preflearn.evaluate.intervals import mean, proportion
 from preflearn.evaluate.plain import Spread, judgments_per, spread
+from preflearn.evaluate.questions import (
+    SHOWN,
+    QuestionKey,
+    cluster_of,
+    further,
+    judgments,
+    number_questions,
+    part,
+    per_key,
+)
 from preflearn.evaluate.voices import cluster_totals, voices
 
-SHOWN_QUESTIONS = 100
 SHOWN_VALUES = 20
 """Different values or labels that are listed one by one."""
 _LABELS = 12
@@ -31,6 +39,7 @@ class RatingQuestion:
 
     criterion: str | None
     protocol: str | None
+    answered_by: str | None
     rows: int
     judgments: int
     unjudged: int
@@ -75,6 +84,7 @@ class RankingQuestion:
 
     criterion: str | None
     protocol: str | None
+    answered_by: str | None
     rows: int
     judgments: int
     kinds: dict[str, int]
@@ -128,7 +138,11 @@ def describe_ratings(data: PreferenceData, settings: Settings) -> Ratings | None
         return None
     codes = Codes()
     names = ("response_id", "annotator_id", "criterion_id", "protocol", "context", "value", "label", "spread", "count")
-    wanted = {"__prompt": "prompt_id", **{f"__{name}": f"ratings.{name}" for name in names}}
+    wanted = {
+        "__prompt": "prompt_id",
+        "__answered_by": "annotators.kind",
+        **{f"__{name}": f"ratings.{name}" for name in names},
+    }
     frame = (
         attach(data, "ratings", wanted)
         .select(
@@ -138,6 +152,7 @@ def describe_ratings(data: PreferenceData, settings: Settings) -> Ratings | None
             codes.of("__annotator_id").alias("annotator"),
             pl.col("__criterion_id").alias("criterion"),
             pl.col("__protocol").alias("protocol"),
+            pl.col("__answered_by").alias("answered_by"),
             pl.col("__value").alias("value"),
             pl.col("__label").cast(pl.Categorical).alias("label"),
             pl.col("__spread").is_not_null().alias("of_several"),
@@ -145,26 +160,29 @@ def describe_ratings(data: PreferenceData, settings: Settings) -> Ratings | None
         )
         .collect(engine="streaming")
     )
+    frame, keys = number_questions(frame)
     judged = frame.filter(pl.col("value").is_not_null() | pl.col("label").is_not_null())
-    parts = list(_questions(frame))
     return Ratings(
         rows=frame.height,
-        judgments=_judgments(frame),
-        per={name: judgments_per(judged, [name]) for name in ("annotator", "item", "prompt", "criterion", "protocol")},
-        questions=tuple(_rating_question(*part, settings) for part in parts[:SHOWN_QUESTIONS]),
-        further_questions=_further(parts),
+        judgments=judgments(frame),
+        per={
+            **{name: judgments_per(judged, [name]) for name in ("annotator", "item", "prompt")},
+            **{name: judgments_per(per_key(judged, keys, name), ["name"]) for name in ("criterion", "protocol")},
+        },
+        questions=tuple(
+            _rating_question(key, part(frame, code, keys), settings) for code, key in enumerate(keys[:SHOWN])
+        ),
+        further_questions=further(frame, keys),
     )
 
 
-def _rating_question(
-    criterion: str | None, protocol: str | None, frame: pl.DataFrame, settings: Settings
-) -> RatingQuestion:
-    cluster = "annotator" if frame["annotator"].drop_nulls().n_unique() > 1 else None
+def _rating_question(key: QuestionKey, frame: pl.DataFrame, settings: Settings) -> RatingQuestion:
+    cluster = cluster_of(frame)
     valued, labelled = frame.filter(pl.col("value").is_not_null()), frame.filter(pl.col("label").is_not_null())
     average = (
         mean(
             cluster_totals(valued, cluster, pl.col("value"), pl.lit(1.0)),
-            _judgments(valued),
+            judgments(valued),
             level=settings.level,
             unit=cluster or "judgment",
         )
@@ -175,11 +193,12 @@ def _rating_question(
     few = valued["value"].n_unique() <= SHOWN_VALUES
     interval, nominal, shared, items = _rating_agreement(valued, labelled, list(tally), settings)
     return RatingQuestion(
-        criterion=criterion,
-        protocol=protocol,
+        criterion=key.criterion,
+        protocol=key.protocol,
+        answered_by=key.answered_by,
         rows=frame.height,
-        judgments=_judgments(frame),
-        unjudged=_judgments(frame.filter(pl.col("value").is_null() & pl.col("label").is_null())),
+        judgments=judgments(frame),
+        unjudged=judgments(frame.filter(pl.col("value").is_null() & pl.col("label").is_null())),
         items=items,
         shared=shared,
         value=average,
@@ -230,45 +249,52 @@ def describe_rankings(data: PreferenceData, settings: Settings) -> Rankings | No
     if not data.height("rankings"):
         return None
     codes = Codes()
-    columns = ["annotator_id", "criterion_id", "protocol", "kind", "count", "ranks"]
-    ranked = pl.col("ranks").list.drop_nulls()
+    names = ("annotator_id", "criterion_id", "protocol", "kind", "count", "ranks")
+    wanted = {"__prompt": "prompt_id", "__answered_by": "annotators.kind"}
+    ranked = pl.col("__ranks").list.drop_nulls()
     frame = (
-        data.select("rankings", columns)
+        attach(data, "rankings", {**wanted, **{f"__{name}": f"rankings.{name}" for name in names}})
         .select(
-            codes.of("annotator_id").alias("annotator"),
-            pl.col("criterion_id").alias("criterion"),
-            "protocol",
-            pl.col("kind").fill_null("not recorded"),
-            pl.col("count").fill_null(1),
-            pl.col("ranks").list.len().alias("size"),
-            (pl.col("ranks").list.len() - ranked.list.len()).alias("unranked"),
+            codes.of("__annotator_id").alias("annotator"),
+            codes.of("__prompt").alias("prompt"),
+            pl.col("__criterion_id").alias("criterion"),
+            pl.col("__protocol").alias("protocol"),
+            pl.col("__answered_by").alias("answered_by"),
+            pl.col("__kind").fill_null("not recorded").alias("kind"),
+            pl.col("__count").fill_null(1).alias("count"),
+            pl.col("__ranks").list.len().alias("size"),
+            (pl.col("__ranks").list.len() - ranked.list.len()).alias("unranked"),
             (ranked.list.n_unique() < ranked.list.len()).alias("tied"),
         )
         .collect(engine="streaming")
     )
-    parts = list(_questions(frame))
+    frame, keys = number_questions(frame)
     return Rankings(
         rows=frame.height,
-        judgments=_judgments(frame),
-        per={name: judgments_per(frame, [name]) for name in ("annotator", "criterion", "protocol")},
-        questions=tuple(_ranking_question(*part, settings) for part in parts[:SHOWN_QUESTIONS]),
-        further_questions=_further(parts),
+        judgments=judgments(frame),
+        per={
+            **{name: judgments_per(frame, [name]) for name in ("annotator", "prompt")},
+            **{name: judgments_per(per_key(frame, keys, name), ["name"]) for name in ("criterion", "protocol")},
+        },
+        questions=tuple(
+            _ranking_question(key, part(frame, code, keys), settings) for code, key in enumerate(keys[:SHOWN])
+        ),
+        further_questions=further(frame, keys),
     )
 
 
-def _ranking_question(
-    criterion: str | None, protocol: str | None, frame: pl.DataFrame, settings: Settings
-) -> RankingQuestion:
-    cluster = "annotator" if frame["annotator"].drop_nulls().n_unique() > 1 else None
-    n = _judgments(frame)
+def _ranking_question(key: QuestionKey, frame: pl.DataFrame, settings: Settings) -> RankingQuestion:
+    cluster = cluster_of(frame)
+    n = judgments(frame)
 
     def share(what: pl.Expr) -> Figure:
         sums = cluster_totals(frame, cluster, what, pl.lit(1.0))
         return proportion(sums, n, level=settings.level, unit=cluster or "judgment")
 
     return RankingQuestion(
-        criterion=criterion,
-        protocol=protocol,
+        criterion=key.criterion,
+        protocol=key.protocol,
+        answered_by=key.answered_by,
         rows=frame.height,
         judgments=n,
         kinds=_tally(frame, "kind"),
@@ -302,36 +328,6 @@ def describe_signals(data: PreferenceData) -> Signals | None:
         for row in counted.iter_rows(named=True)
     ]
     return Signals(rows=data.height("signals"), kinds=tuple(kinds))
-
-
-# -- shared ------------------------------------------------------------------------------------------------------------
-
-
-def _judgments(frame: pl.DataFrame) -> int:
-    return int(frame["count"].cast(pl.UInt64).sum())
-
-
-def _questions(frame: pl.DataFrame) -> Iterator[tuple[str | None, str | None, pl.DataFrame]]:
-    """Criterion, protocol and rows of each question, most judgments first."""
-    keys = (
-        frame.group_by("criterion", "protocol")
-        .agg(pl.col("count").cast(pl.UInt64).sum().alias("n"))
-        .with_columns(pl.col("criterion", "protocol").cast(pl.String).name.suffix("_name"))
-        .sort("n", "criterion_name", "protocol_name", descending=[True, False, False], nulls_last=True)
-    )
-    for row in keys.iter_rows(named=True):
-        criterion, protocol = row["criterion_name"], row["protocol_name"]
-        if keys.height == 1:
-            yield criterion, protocol, frame
-            return
-        same = pl.col("criterion").eq_missing(pl.lit(criterion, dtype=pl.String).cast(pl.Categorical))
-        same &= pl.col("protocol").eq_missing(pl.lit(protocol, dtype=pl.String).cast(pl.Categorical))
-        yield criterion, protocol, frame.filter(same)
-
-
-def _further(parts: list[tuple[str | None, str | None, pl.DataFrame]]) -> tuple[int, int]:
-    rest = parts[SHOWN_QUESTIONS:]
-    return len(rest), sum(_judgments(frame) for _, _, frame in rest)
 
 
 def _tally(frame: pl.DataFrame, column: str, *, keep_order: bool = False) -> dict[str, int]:

@@ -10,16 +10,10 @@ from preflearn.data.columns import attach
 from preflearn.data.schema import TIES
 from preflearn.data.tables import PreferenceData
 from preflearn.evaluate.codes import Codes
+from preflearn.evaluate.questions import QuestionKey, number_questions
 
 DECIDED_A, TIED, DECIDED_B, SOFT, SKIPPED, UNJUDGED = range(6)
 """Values of the column `kind`."""
-
-
-class QuestionKey(NamedTuple):
-    """What was asked and how: figures of different questions are not pooled."""
-
-    criterion: str | None
-    protocol: str | None
 
 
 class Votes(NamedTuple):
@@ -48,6 +42,7 @@ def votes(data: PreferenceData) -> Votes:
         "__prompt": "prompt_id",
         "__system_a": "a.system",
         "__system_b": "b.system",
+        "__answered_by": "annotators.kind",
         **{f"__{name}": f"comparisons.{name}" for name in own},
     }
     responses, systems, others = Codes(), Codes(), Codes()
@@ -61,6 +56,7 @@ def votes(data: PreferenceData) -> Votes:
         systems.of("__system_b").alias("system_b"),
         pl.col("__criterion_id").alias("criterion"),
         pl.col("__protocol").alias("protocol"),
+        pl.col("__answered_by").alias("answered_by"),
         _kind().alias("kind"),
         _edge().alias("edge"),
         pl.col("__shown_first").eq("b").cast(pl.UInt8).alias("first"),
@@ -71,24 +67,8 @@ def votes(data: PreferenceData) -> Votes:
         pl.max_horizontal("a", "b").alias("high"),
         (pl.col("a") > pl.col("b")).alias("flipped"),
     ).collect(engine="streaming")
-    found = (
-        frame.group_by("criterion", "protocol")
-        .agg(pl.col("count").cast(pl.UInt64).sum().alias("n"))
-        .with_columns(pl.col("criterion", "protocol").cast(pl.String).name.suffix("_name"))
-        .sort("n", "criterion_name", "protocol_name", descending=[True, False, False], nulls_last=True)
-        .with_row_index("question")
-    )
-    keys = [QuestionKey(c, p) for c, p in found.select("criterion_name", "protocol_name").iter_rows()]
-    if len(keys) > 1:
-        coded = frame.join(
-            found.select("question", "criterion", "protocol"),
-            on=["criterion", "protocol"],
-            how="left",
-            nulls_equal=True,
-        )
-    else:
-        coded = frame.with_columns(pl.lit(0, dtype=pl.UInt32).alias("question"))
-    return Votes(coded.drop("criterion", "protocol", "a", "b"), keys, responses, systems)
+    numbered, keys = number_questions(frame)
+    return Votes(numbered.drop("a", "b"), keys, responses, systems)
 
 
 def _kind() -> pl.Expr:
