@@ -8,7 +8,7 @@ import sys
 import pytest
 
 HEAVY = {"torch", "pandas", "matplotlib", "sklearn", "transformers"}
-NOT_FOR_HELP = HEAVY | {"polars", "numpy", "scipy", "pyarrow", "pydantic", "rich", "jinja2", "yaml"}
+NOT_FOR_HELP = HEAVY | {"polars", "numpy", "scipy", "pyarrow", "rich", "jinja2", "yaml"}
 
 HELP = """
 import sys

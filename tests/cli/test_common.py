@@ -125,7 +125,8 @@ def test_every_verb_has_the_common_options(name: str, capsys: pytest.CaptureFixt
 
 def test_json_holds_everything_and_no_nan() -> None:
     document = {
-        "nan": math.nan, "inf": np.float64("inf"), "array": np.array([1.0, math.nan]), "int": np.int64(3), "flag": np.bool_(True),
+        "nan": math.nan, "inf": np.float64("inf"), "array": np.array([1.0, math.nan]), "int": np.int64(3),
+        "flag": np.bool_(True),
         "time": datetime(2024, 5, 1, tzinfo=UTC), "path": Path("a/b"), "set": {1}, 4: None,
     }  # fmt: skip
     assert json.loads(dump(document)) == {

@@ -33,7 +33,10 @@ def run(
         return {"methods": [asdict(entry) for entry in entries]}
     entry = registry.method(name)
     if not verify:
-        rows = [["title", entry.title], ["source", f"{entry.authors} ({entry.year}), {entry.reference}"]]
+        rows: list[list[str | None]] = [
+            ["title", entry.title],
+            ["source", f"{entry.authors} ({entry.year}), {entry.reference}"],
+        ]
         rows += [["formula", entry.formula], ["recipe", entry.recipe], ["proof", entry.proof]]
         rows += [["parts", ", ".join(entry.parts)], ["kind", entry.kind], ["reason", entry.reason]]
         say.table([entry.key, Field("", flexible=True)], [row for row in rows if row[1]])

@@ -39,11 +39,11 @@ def open_data(say: Say, path: str, *, lazy: bool = False) -> PreferenceData:
 
     with say.working(f"reading {path}"):
         place = Path(path)
-        if lazy and is_dataset(place):
-            return scan(place)
         large = place.suffix == ".parquet" and place.is_file() and place.stat().st_size > LARGE
-        data = scan(place) if lazy and large else read(path)
-    if data.report is not None and data.report.format != "preflearn":
+        data = scan(place) if lazy and (large or is_dataset(place)) else read(path)
+    if data.report is not None and data.report.format == "preflearn":
+        data.report = None  # nothing was imported now; what the import once said is in the provenance
+    if data.report is not None:
         say.notes(data.report.lines())
     return data
 

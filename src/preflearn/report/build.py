@@ -7,13 +7,17 @@ from collections.abc import Mapping, Sequence
 from preflearn._version import __version__
 from preflearn.data import PreferenceData
 from preflearn.errors import PreflearnError
+from preflearn.evaluate import describe
+from preflearn.evaluate.describe_comparisons import Question
 from preflearn.ranking import Leaderboard
+from preflearn.report import agreement, leaderboards, sources, trust
 from preflearn.report import asked as asking
-from preflearn.report import leaderboards, sources, trust
-from preflearn.report.asked import Asked, ask
-from preflearn.report.blocks import Block, Page, Prose, Section, Tile, percent
+from preflearn.report.asked import ask
+from preflearn.report.blocks import Block, Page, Prose, Section, Tile
 from preflearn.report.estimates import Estimates, estimate
 
+RESAMPLES = 300
+"""Of the intervals that a bootstrap makes; enough for two figures of a percentage."""
 SIMULATED = (
     "The panel behind these votes is simulated: the page shows what the methods find and nothing about real people."
 )
@@ -43,15 +47,17 @@ def build(
         lead: sentences to put before the summary's own.
         sections: further sections, by the id of the section they follow.
     """
-    counts = ask(data)
+    counts = ask(data, describe(data, seed=seed, level=level, n_bootstrap=RESAMPLES))
     found = estimates or estimate(data, by=by, criterion=criterion, item=item, level=level, seed=seed)
+    question = counts.question(found.criterion)
     own = [
-        asking.section(counts),
         _leaderboard(found),
         _groups(found),
-        _influences(counts, found),
+        agreement.section(question),
+        agreement.influences(counts, question, found.position),
         _criteria(found),
         trust.section(counts, found),
+        asking.section(counts),
         sources.section(found),
     ]
     ordered: list[Section] = []
@@ -65,7 +71,7 @@ def build(
         title=title,
         subtitle=asking.subtitle(counts),
         tiles=(*asking.tiles(counts), *_tiles(found)),
-        summary=(*lead, *_summary(found)),
+        summary=(*lead, *_summary(found, question)),
         sections=tuple(ordered),
         footer=footer(data.fingerprint()),
         banner=SIMULATED if counts.simulated else None,
@@ -139,7 +145,7 @@ def _leaderboard(estimates: Estimates) -> Section:
             note="Point: estimate. Line: its interval. A place is a range where the votes allow several.",
         )
     )
-    if estimates.independent is not None:
+    if estimates.independent:
         told = leaderboards.inflation_sentence(board, estimates.independent)
         blocks += [Prose(told)] if told else []
     return Section("leaderboard", "The leaderboard", tuple(blocks))
@@ -158,27 +164,6 @@ def _groups(estimates: Estimates) -> Section | None:
     return Section("groups", "Who ranks what differently", (Prose(" ".join(told)), plot))
 
 
-def _influences(asked: Asked, estimates: Estimates) -> Section:
-    blocks: list[Block] = [Prose(trust.position_sentence(estimates.position))]
-    answered = asked.decided + asked.ties
-    if answered:
-        if asked.ties:
-            parts = [
-                f"{percent(asked.outcomes[name] / answered, 1)} {word}"
-                for name, word in (("tie", "plain ties"), ("both_good", "both good"), ("both_bad", "both bad"))
-                if name in asked.outcomes
-            ]
-            blocks.append(
-                Prose(
-                    f"{percent(asked.ties / answered, 1)} of the answers name no winner ({', '.join(parts)}). "
-                    "They are an outcome of their own in the model and not half a win for each side."
-                )
-            )
-        else:
-            blocks.append(Prose("No answer is a tie."))
-    return Section("influences", "What else moved the votes", tuple(blocks))
-
-
 def _criteria(estimates: Estimates) -> Section | None:
     if not estimates.others:
         return None
@@ -193,17 +178,19 @@ def _criteria(estimates: Estimates) -> Section | None:
     return Section("criteria", "By other criteria", tuple(blocks))
 
 
-def _summary(estimates: Estimates) -> list[str]:
+def _summary(estimates: Estimates, question: Question | None) -> list[str]:
     board = estimates.board
     if board is None:
         return [f"No leaderboard could be made: {(estimates.reason or 'there are no comparisons').rstrip('.')}."]
     out: list[str | None] = [leaderboards.headline(board), leaderboards.tiers(board)]
     if estimates.comparison is not None:
         out += leaderboards.group_sentences(board, estimates.boards, estimates.comparison)
-    if estimates.independent is not None:
+    if estimates.independent:
         out.append(leaderboards.inflation_sentence(board, estimates.independent))
     if not isinstance(estimates.position, str):
         out.append(trust.position_sentence(estimates.position))
+    if question is not None and question.agreement.observed.value is not None:
+        out.append(agreement.agreement_sentence(question))
     unranked = [standing.item for standing in board.items if standing.strength is None]
     if unranked:
         out.append(f"{len(unranked):,} of {len(board.items):,} items cannot be given a strength from these votes.")

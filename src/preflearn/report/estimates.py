@@ -15,6 +15,7 @@ from preflearn.data.columns import attach
 from preflearn.data.schema import TIES
 from preflearn.errors import PreflearnError
 from preflearn.ranking import Effect, Leaderboard, rank, rank_by
+from preflearn.ranking.board import build as rating_model
 from preflearn.report.groups import Comparison, compare
 from preflearn.report.votes import compared
 
@@ -32,7 +33,7 @@ class Estimates:
         notes: how comparisons were had from other judgments.
         criterion: the criterion ranked by, where several are recorded.
         board: the leaderboard; None when `reason` says why not.
-        independent: the same with every vote taken as independent, as usual leaderboards do.
+        independent: standard errors by item if every vote were independent, as usual leaderboards take it.
         position: advantage of the side shown first, or why it is not known.
         by: column whose values are compared.
         boards: leaderboard of each value.
@@ -46,7 +47,7 @@ class Estimates:
     criterion: str | None = None
     board: Leaderboard | None = None
     reason: str | None = None
-    independent: Leaderboard | None = None
+    independent: dict[str, float] = field(default_factory=dict)
     position: Effect | str = "no leaderboard could be fitted"
     by: str | None = None
     boards: dict[str, Leaderboard] = field(default_factory=dict)
@@ -83,9 +84,9 @@ def estimate(
         board = rank(data, model, criterion=chosen, **options)
     except PreflearnError as error:
         return Estimates(model, notes, chosen, reason=str(error))
-    independent = None
+    independent: dict[str, float] = {}
     if board.clustered_by:
-        independent = rank(data, model, criterion=chosen, **{**options, "cluster": None})
+        independent = independent_errors(data, model, criterion=chosen, item=item)
     by = by if by is not None else default_by(data)
     boards: dict[str, Leaderboard] = {}
     unranked: dict[str, str] = {}
@@ -114,6 +115,17 @@ def estimate(
             if chosen is not None and name != chosen
         },
     )
+
+
+def independent_errors(
+    data: PreferenceData, model: str, *, criterion: str | None = None, item: str = "system"
+) -> dict[str, float]:
+    """Standard errors by item, in logits, with every vote taken as a new person's."""
+    fitted = rating_model(model, criterion=criterion, item=item, cluster=None).fit(data)
+    if fitted.covariance_ is None:
+        return {}
+    errors = fitted.covariance_.standard_errors()
+    return {fitted.items_[code]: float(error) for code, error in zip(fitted.estimable_, errors)}
 
 
 def model_for(data: PreferenceData) -> str:

@@ -164,19 +164,18 @@ def tiers(board: Leaderboard) -> str | None:
         return None
     if n == 1:
         return f"The votes do not separate the {len(ranked)} items: all stand in one tier."
-    return f"They fall into {n} tiers; what stands in a lower tier is surely below the best item of the tier above."
-
-
-def inflation(board: Leaderboard, independent: Leaderboard) -> float | None:
-    """Median ratio of the errors of two leaderboards of the same items."""
-    usual = {standing.item: standing.se for standing in independent.items if standing.se}
-    ratios = sorted(
-        standing.se / usual[standing.item] for standing in board.items if standing.se and standing.item in usual
+    return (
+        f"The items fall into {n} tiers; what stands in a lower tier is surely below the best item of the tier above."
     )
-    return ratios[len(ratios) // 2] if ratios else None
 
 
-def inflation_sentence(board: Leaderboard, independent: Leaderboard) -> str | None:
+def inflation(board: Leaderboard, independent: Mapping[str, float]) -> float | None:
+    """Median ratio of a leaderboard's errors, on the logit scale, to those of independent votes by item."""
+    ratios = [s.se / independent[s.item] for s in board.items if s.se and independent.get(s.item)]
+    return sorted(ratios)[len(ratios) // 2] if ratios else None
+
+
+def inflation_sentence(board: Leaderboard, independent: Mapping[str, float]) -> str | None:
     """What clustering does to the intervals."""
     ratio = inflation(board, independent)
     if ratio is None or not board.clustered_by:

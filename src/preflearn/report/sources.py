@@ -21,8 +21,8 @@ def section(estimates: Estimates, extra: tuple[str, ...] = ()) -> Section:
         blocks.append(
             Prose(
                 f"Strengths are maximum-likelihood estimates of the model {board.model} ({board.iterations} Newton "
-                f"steps, log-likelihood {number(board.log_likelihood or 0.0, 1)}). Intervals come from {errors}; places "
-                f"and tiers hold for all items at once with {100 * board.level:g}% confidence."
+                f"steps, log-likelihood {number(board.log_likelihood or 0.0, 1)}). Intervals come from {errors}; "
+                f"places and tiers hold for all items at once with {100 * board.level:g}% confidence."
             )
         )
     rows = []

@@ -143,8 +143,9 @@ def _of_people(by: str) -> bool:
 
 def _kind(asked: Asked) -> Two:
     out: Two = ([], [])
-    judges = asked.annotators.get("judge", 0) + asked.annotators.get("rule", 0)
-    if judges and judges < asked.n_annotators:
+    kinds = asked.kinds()
+    judges = kinds.get("judge", 0) + kinds.get("rule", 0)
+    if judges and judges < sum(kinds.values()):
         out[1].append(
             f"People and {count(judges, 'automatic judge')} voted together; look at them apart with --by kind."
         )
