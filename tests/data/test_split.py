@@ -37,7 +37,7 @@ def world(prompts: int = 60, k: int = 3, votes: int = 400, annotators: int = 20,
                 "messages": [f"answer {i}" for i in range(prompts * k)],
             }
         ),
-        annotators=pl.DataFrame({"annotator_id": [f"u{i}" for i in range(annotators)]}),
+        annotators=pl.DataFrame({"annotator_id": [f"u{i}" for i in range(annotators + 3)]}),  # three judged nothing
         comparisons=pl.DataFrame(
             {
                 "comparison_id": [f"c{i}" for i in range(votes)],
@@ -75,7 +75,7 @@ def test_no_unit_stands_in_two_parts_and_nothing_is_lost(by):
             assert {what for what, n in shared.items() if n} & NEVER[by] == set(), shared
     together = set().union(*(part.comparisons["comparison_id"].to_list() for part in parts.values()))
     assert together == set(data.comparisons["comparison_id"])
-    for table, key in (("prompts", "prompt_id"), ("responses", "response_id")):
+    for table, key in (("prompts", "prompt_id"), ("responses", "response_id"), ("annotators", "annotator_id")):
         kept = set().union(*(part.table(table)[key].to_list() for part in parts.values()))
         assert kept == set(data.table(table)[key])
     for part in parts.values():
@@ -301,10 +301,34 @@ def test_unusable_arguments_are_named(arguments, message):
         split(world(), **arguments)
 
 
+def test_authors_who_never_judged_are_no_units(cases):
+    data = world()
+    anonymous = data.replace(comparisons=data.comparisons.drop("annotator_id"))
+    with pytest.raises(InputError, match="there are 0 units to split by \\(annotators who judged\\)"):
+        split(anonymous, by="annotator")
+
+
 def test_too_few_units_are_named(cases):
     for by in ("prompt", "annotator", "time"):
         with pytest.raises(InputError, match=r"there are \d units to split by"):
             split(cases["ranking_with_tie_and_unranked"], by=by)
+
+
+def test_a_part_of_heavy_and_light_units_mirrors_both():
+    """Half of the judgments by few heavy annotators: a test part made of light ones alone would not be a sample."""
+    weight = np.array([100.0] * 20 + [1.0] * 2000)
+    heavy = np.zeros(2)
+    for seed in range(50):
+        part = assign(weight, np.array([0.8, 0.2]), np.random.default_rng(seed))
+        assert np.bincount(part, weights=weight)[1] == pytest.approx(800, abs=1)
+        heavy += np.bincount(part[:20], minlength=2)
+    assert heavy[1] / heavy.sum() == pytest.approx(0.2, abs=0.04)
+
+
+def test_a_part_is_one_big_unit_only_where_it_must():
+    weight = np.array([200.0, *[1.0] * 800])
+    for seed in range(20):
+        assert assign(weight, np.array([0.8, 0.2]), np.random.default_rng(seed))[0] == 0
 
 
 @settings(max_examples=60, deadline=None)

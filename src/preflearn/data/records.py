@@ -165,7 +165,7 @@ class Records:
         self.values, self.value_offsets = _values(build), build.offsets("ratings")
         self.ranks, self.rank_offsets = _ranks(build), build.offsets("rankings")
         self.unplaced: int = data.responses.height - len(np.unique(self.rows))
-        """Responses in no record (only by set or presentation: nobody judged them and they have no set)."""
+        """Responses in no record: nobody judged them, and they have no prompt (or set, as asked for)."""
         self._nothing = (_cut(self.pairs, 0, 0), _cut(self.values, 0, 0), _cut_ranks(self.ranks, 0, 0))
         self._prompt_index: dict[str, int] | None = None
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import polars as pl
@@ -85,10 +85,13 @@ def complete(data: PreferenceData) -> PreferenceData:
     return data
 
 
-def prune(data: PreferenceData) -> PreferenceData:
-    """See `PreferenceData.pruned`."""
+def prune(data: PreferenceData, *, also: Mapping[str, pl.DataFrame] | None = None) -> PreferenceData:
+    """See `PreferenceData.pruned`; `also`: keys by table (column `key`) that stay though no judgment needs them."""
+    extra = also or {}
+    nothing = pl.DataFrame(schema={"key": pl.String})
     needed_responses = data.replace(responses=data.responses.clear())
     keep = referred(needed_responses, "responses").collect()
+    keep = pl.concat([keep, extra.get("responses", nothing)]).unique(maintain_order=True)
     responses = _as_text(data.responses)
     while True:  # segments, sets and derivations need their sources too
         kept = responses.join(keep, left_on="response_id", right_on="key", how="semi")
@@ -101,7 +104,7 @@ def prune(data: PreferenceData) -> PreferenceData:
     for target in ("prompts", "annotators", "criteria", "media"):
         key = TABLES[target].key
         rows = _as_text(data.table(target))
-        needed = referred(data, target).collect()
+        needed = pl.concat([referred(data, target).collect(), extra.get(target, nothing)])
         data = data.replace(
             **{target: rows.join(needed, left_on=key, right_on="key", how="semi", maintain_order="left")}
         )

@@ -12,7 +12,7 @@ import polars as pl
 
 from preflearn.data.arrays import Floats, Ints, places
 from preflearn.data.leakage import leakage
-from preflearn.data.references import referred
+from preflearn.data.references import prune, referred
 from preflearn.data.schema import TABLES
 from preflearn.data.split_components import JUDGED, LEVELS, Graph, Level, components, graph, occupied
 from preflearn.data.tables import PreferenceData
@@ -40,7 +40,7 @@ def split(
 
     Fractions are shares of judgment rows (of units, where nothing is judged), met as nearly as whole units allow. Named
     systems, annotators and criteria may stand in several parts; prompts and responses that nobody judged are units like
-    others, or go to the first part (`annotator`, `time`).
+    others, or go to the first part (`annotator`, `time`), as do annotators who judged nothing.
 
     Args:
         fractions: part -> share, positive; they need not sum to 1.
@@ -72,7 +72,11 @@ def split(
 
 
 def assign(weight: Floats, shares: Floats, rng: np.random.Generator) -> Ints:
-    """[units] part of every unit: a random order, heavy units where most is missing, the rest by running share.
+    """[units] part of every unit, at random, such that the parts' weights come as near to their shares as units allow.
+
+    Heavy units come first, the heaviest (roughly) before the others, each to a part drawn by how much is still missing
+    among those of which it would be at most half: a small part is made neither of small units only nor, if it can be
+    helped, of one big one. Light ones follow in random order by running share of what is then missing.
 
     Args:
         weight: [units] judgments of each unit; all zero counts units instead.
@@ -81,13 +85,14 @@ def assign(weight: Floats, shares: Floats, rng: np.random.Generator) -> Ints:
     if not weight.sum():
         weight = np.ones_like(weight)
     missing = shares * weight.sum()
-    order = rng.permutation(len(weight))
     part = np.empty(len(weight), dtype=np.int64)
-    heavy = weight[order] > 0.05 * missing.min()  # at most 20 / smallest share of them
-    for unit in order[heavy]:
-        part[unit] = int(np.argmax(missing))
+    heavy = weight > 0.05 * missing.min()  # at most 20 / smallest share of them
+    order = np.argsort(-weight * np.exp(0.3 * rng.random(len(weight))))
+    for unit in order[heavy[order]]:
+        room = np.where(missing >= 2 * weight[unit], missing, 0.0)
+        part[unit] = rng.choice(len(shares), p=room / room.sum()) if room.any() else int(np.argmax(missing))
         missing[part[unit]] -= weight[unit]
-    light = order[~heavy]
+    light = rng.permutation(np.flatnonzero(~heavy))
     edges = np.cumsum(np.maximum(missing, 0.0))
     amount = weight[light].sum()
     if amount:
@@ -190,14 +195,18 @@ def _by_annotator(
 ) -> dict[str, PreferenceData]:
     people = data.completed().annotators["annotator_id"].cast(pl.String)
     who = {name: places(_text(data, name, "annotator_id"), people) for name in JUDGED}
-    _need_units(people.len(), len(names), "annotators")
     weight = np.zeros(people.len())
     for name in JUDGED[:3]:
         weight += np.bincount(who[name][who[name] >= 0], minlength=people.len())
-    part = assign(weight, shares, rng)
+    judging = weight > 0
+    if not any(data.height(name) for name in JUDGED[:3]):
+        judging[:] = True
+    _need_units(int(judging.sum()), len(names), "annotators who judged")
+    part = np.zeros(people.len(), dtype=np.int64)
+    part[judging] = assign(weight[judging], shares, rng)
     judged = {name: np.where(rows >= 0, part[rows], 0) for name, rows in who.items()}
     anonymous = sum(int((who[name] < 0).sum()) for name in JUDGED[:3])
-    note = f"annotator (seed {seed}), {people.len():,} annotators"
+    note = f"annotator (seed {seed}), {int(judging.sum()):,} annotators who judged"
     if anonymous:
         note += f"; {anonymous:,} judgments without annotator went to {names[0]}"
     keep = {"annotators": part[: data.height("annotators")]}
@@ -234,23 +243,14 @@ def _cut_judgments(
     data: PreferenceData, names: list[str], judged: dict[str, Ints], also: dict[str, Ints], note: str
 ) -> dict[str, PreferenceData]:
     """Parts by judgment rows; every part has the prompts and responses it needs, the first also those nobody needs."""
-    parts: dict[str, PreferenceData] = {}
-    taken: dict[str, list[pl.LazyFrame]] = {"prompts": [], "responses": [], "media": []}
-    for index in range(len(names) - 1, -1, -1):
-        masks = {name: rows == index for name, rows in {**judged, **also}.items()}
-        one = _rows(data, masks)
-        needed = one.pruned()
-        exchanged: dict[str, pl.LazyFrame] = {}
-        for target in taken:
-            key = TABLES[target].key
-            if index:
-                taken[target].append(needed.lazy(target).select(key))
-                exchanged[target] = needed.lazy(target)
-                continue
-            others = pl.concat(taken[target]).join(needed.lazy(target).select(key), on=key, how="anti")
-            exchanged[target] = data.lazy(target).join(others, on=key, how="anti", maintain_order="left")
-        parts[names[index]] = one.replace(**{target: frame.collect() for target, frame in exchanged.items()})
-    return {name: _noted(data, parts[name], name, note) for name in names}
+    cut = [_rows(data, {name: rows == i for name, rows in {**judged, **also}.items()}) for i in range(len(names))]
+    parts = {name: _noted(data, one.pruned(), name, note) for name, one in zip(names[1:], cut[1:])}
+    idle = {}
+    for target in ("prompts", "responses", "media", "annotators", "criteria"):
+        key = TABLES[target].key
+        taken = pl.concat([_text(part, target, key) for part in parts.values()])
+        idle[target] = _text(data, target, key).filter(~_text(data, target, key).is_in(taken.implode())).to_frame("key")
+    return {names[0]: _noted(data, prune(cut[0], also=idle), names[0], note), **parts}
 
 
 # -- frames ------------------------------------------------------------------------------------------------------------
