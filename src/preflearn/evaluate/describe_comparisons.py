@@ -105,7 +105,8 @@ class Comparisons:
     Attributes:
         rows, judgments: rows, and judgments with their counts.
         outcomes: judgments by answer over all questions.
-        per: judgments per annotator, pair, prompt, criterion and protocol, where recorded.
+        per: judgments per annotator, pair of responses, item (pair under its prompt and context), prompt, criterion and
+            protocol, where recorded.
         questions: one entry per criterion, protocol and kind of annotators; figures are never pooled over them.
         further_questions: (number of questions, judgments) without figures of their own.
     """
@@ -129,7 +130,8 @@ def describe_comparisons(data: PreferenceData, settings: Settings) -> Comparison
     judged = frame.filter(pl.col("kind") <= SOFT)
     per = {
         "annotator": judgments_per(judged, ["annotator"]),
-        "pair": judgments_per(judged, ["low", "high", "prompt"]),
+        "pair": judgments_per(judged, ["low", "high"]),
+        "item": judgments_per(judged, ["low", "high", "prompt", "context"]),
         "prompt": judgments_per(judged, ["prompt"]),
         "criterion": judgments_per(per_key(judged, keys, "criterion"), ["name"]),
         "protocol": judgments_per(per_key(judged, keys, "protocol"), ["name"]),

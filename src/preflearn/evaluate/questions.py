@@ -58,7 +58,7 @@ def further(frame: pl.DataFrame, keys: list[QuestionKey]) -> tuple[int, int]:
 
 
 def cluster_of(frame: pl.DataFrame) -> str | None:
-    """What intervals treat as one: annotators if there are enough of them, else prompts likewise, else the more numerous.
+    """What intervals treat as one: annotators if there are enough, else prompts likewise, else the more numerous.
 
     None where neither has two values: every judgment stands for itself.
     """
