@@ -342,7 +342,7 @@ votes = st.lists(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(votes, st.randoms(use_true_random=False))
 def test_ids_do_not_depend_on_the_order_of_rows_or_sides(rows, random):
     def judged(rows, *, swap=False):

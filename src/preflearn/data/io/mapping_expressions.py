@@ -130,7 +130,11 @@ def _template(raw: Any) -> Iterator[tuple[str, str | None]]:
     """Pieces of literal text, each followed by a column (or by nothing)."""
     if not isinstance(raw, str):
         raise ValueError(f"template takes text with {{columns}}, not {raw!r}")
-    for literal, name, form, conversion in string.Formatter().parse(raw):
+    try:
+        pieces = list(string.Formatter().parse(raw))
+    except ValueError as error:
+        raise ValueError(f"template {raw!r}: {error}") from error
+    for literal, name, form, conversion in pieces:
         if form or conversion:
             raise ValueError(f"template {raw!r}: only {{column}} is understood, no formats")
         if name == "":

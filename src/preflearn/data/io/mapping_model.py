@@ -6,14 +6,14 @@ import re
 from collections.abc import Mapping as AnyMapping
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import Field, PrivateAttr, ValidationError, model_validator
 
 from preflearn.data.io import flat_roles
 from preflearn.data.io.mapping_operations import nearest
-from preflearn.data.io.mapping_steps import Expr, Step, Strict
+from preflearn.data.io.mapping_steps import Expr, Step, Strict, shaped
 from preflearn.errors import InputError
 
 INPUT = "input"
@@ -29,7 +29,7 @@ class Rows(Strict):
 class Derived(Strict):
     """A table made from another (or from several, one below the other) by steps."""
 
-    from_: str | list[str] = Field(alias="from")
+    from_: Annotated[str | list[str], shaped("a table or a list of tables")] = Field(alias="from")
     steps: list[Step] = Field(default_factory=list)
 
 
@@ -56,7 +56,9 @@ class Output(Strict):
     """The rows themselves, instead of `from` and `roles`."""
     steps: list[Step] = Field(default_factory=list)
     roles: dict[str, Expr] = Field(default_factory=dict)
-    keep: Literal["rest"] | list[str] | dict[str, Expr] = Field(default_factory=list)
+    keep: Annotated[
+        Literal["rest"] | list[str] | dict[str, Expr], shaped("rest, [columns] or {new column: EXPRESSION}", "rest")
+    ] = Field(default_factory=list)
     """Columns that ride along; `rest` = all that no role of this output reads."""
     note: str | None = None
     """An assumption behind this output; it stands in the report."""
@@ -65,13 +67,16 @@ class Output(Strict):
     def _checked(self) -> Self:
         if self.rows is not None and (self.roles or self.from_ or self.steps):
             raise ValueError("rows are written out: there can be no from, steps or roles beside them")
-        if self.table != "plain":
-            known, qualifiers = flat_roles.known(self.table), flat_roles.qualifiers(self.table)
+        if self.rows is None or self.table != "plain":
+            kinds = flat_roles.KINDS if self.table == "plain" else (self.table,)
+            known = [*dict.fromkeys(role for kind in kinds for role in flat_roles.known(kind))]
+            qualifiers = [*dict.fromkeys(one for kind in kinds for one in flat_roles.qualifiers(kind))]
             for role in [*self.roles, *(name for row in self.rows or [] for name in row)]:
                 qualifier, dot, _ = role.partition(".")
                 if not (role in known or (dot and qualifier in qualifiers)):
                     advice = nearest(role, [*known, *(f"{one}." for one in qualifiers)])
-                    raise ValueError(f"{self.table} has no role {role!r}.{advice} Other columns go under keep.")
+                    what = "a row" if self.table == "plain" else self.table
+                    raise ValueError(f"{what} has no role {role!r}.{advice} Other columns go under keep.")
         return self
 
 
@@ -88,7 +93,9 @@ class Mapping(Strict):
 
     name: str = "mapping"
     about: str = ""
-    sources: dict[str, str | list[str] | Rows] = Field(default_factory=dict)
+    sources: dict[str, Annotated[str | list[str] | Rows, shaped("a file, a list of files or {rows: [...]}")]] = Field(
+        default_factory=dict
+    )
     tables: dict[str, Derived] = Field(default_factory=dict)
     outputs: list[Output] = Field(min_length=1)
     notes: list[str] = Field(default_factory=list)
@@ -124,6 +131,9 @@ def _known_table(name: str, known: Sequence[str]) -> None:
         raise ValueError(f"there is no table {name!r} before this.{nearest(name, known)}")
 
 
+_OTHER_SHAPE = ("string_type", "list_type", "dict_type", "literal_error", "model_type")
+
+
 def validated(raw: AnyMapping[str, Any], path: Path | None = None) -> Mapping:
     """A mapping from plain data.
 
@@ -136,7 +146,13 @@ def validated(raw: AnyMapping[str, Any], path: Path | None = None) -> Mapping:
         return mapping
     except ValidationError as error:
         problems = []
-        for one in error.errors():
+        errors = error.errors()
+        exact = {
+            one["loc"][: len(one["loc"]) - depth] for one in errors if one["type"] == "value_error" for depth in (1, 2)
+        }
+        for one in errors:
+            if one["type"] in _OTHER_SHAPE and one["loc"][:-1] in exact:
+                continue  # pydantic tells of every shape that was not meant, too
             place = ".".join(str(part) for part in one["loc"] if not str(part).startswith(("function-", "dict[")))
             problems.append(f"{place or 'mapping'}: {one['msg'].removeprefix('Value error, ')}")
         raise InputError("; ".join(dict.fromkeys(problems)), path=path, cure="See docs/mapping.md.") from error

@@ -103,7 +103,7 @@ class Reading:
         for step in steps:
             try:
                 frame = step.apply(frame, self.report, self.table, name)
-            except InputError as error:
+            except (InputError, pl.exceptions.PolarsError) as error:
                 raise InputError(f"in the steps of {name}: {error}") from error
         return frame
 

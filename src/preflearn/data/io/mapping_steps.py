@@ -20,6 +20,18 @@ Expr = Annotated[Expression, BeforeValidator(parse)]
 _HIT = "_hit"
 
 
+def shaped(what: str, word: str | None = None) -> BeforeValidator:
+    """Say once what is taken where several shapes are: text (only `word`, if given), a list of texts, an object."""
+
+    def check(raw: Any) -> Any:
+        texts = isinstance(raw, list) and all(isinstance(one, str) for one in raw)
+        if not (texts or isinstance(raw, Mapping) or (isinstance(raw, str) and word in (None, raw))):
+            raise ValueError(f"here stands {what}, not {raw!r:.80}")
+        return raw
+
+    return BeforeValidator(check)
+
+
 class Strict(BaseModel):
     """A part of a mapping: unknown keys are errors that name the nearest valid one."""
 
@@ -29,6 +41,8 @@ class Strict(BaseModel):
     @classmethod
     def _known_keys(cls, raw: Any) -> Any:
         if isinstance(raw, Mapping):
+            if True in raw and "on" in cls.model_fields:  # YAML 1.1 readers take the word `on` for true
+                raw = {"on" if key is True else key: value for key, value in raw.items()}
             valid = [field.alias or name for name, field in cls.model_fields.items()]
             for key in raw:
                 if key not in valid:
@@ -40,7 +54,7 @@ class Join(Strict):
     """Columns of another table beside the rows of this one."""
 
     with_: str = Field(alias="with")
-    on: list[str] | dict[str, str]
+    on: Annotated[list[str] | dict[str, str], shaped("[columns] or {here: there}", "")]
     """Columns of one name, or {here: there}."""
     how: Literal["left", "inner"] = "left"
     prefix: str = ""
@@ -194,8 +208,9 @@ def _join(frame: pl.DataFrame, join: Join, report: ImportReport, other: pl.DataF
         )
     on = [f"_key{index}" for index in range(len(keys))]
     on_shown = ", ".join(keys)
-    if not join.many and right.select(on).is_duplicated().any():
-        twice = right.filter(right.select(on).is_duplicated()).select(on).row(0)
+    given = right.select(on).drop_nulls()  # null is no key and matches nothing
+    if not join.many and given.is_duplicated().any():
+        twice = given.filter(given.is_duplicated()).row(0)
         raise InputError(
             f"{join.with_} has several rows for one ({on_shown}), e.g. {twice}.",
             cure="Say many: true if each of them is meant, or group it first.",
