@@ -6,12 +6,14 @@ vote). Knows integer codes only; `votes.py` makes them from tables.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
+
+from preflearn.ranking.sums import SortedSums, TableSums, run_starts, sums
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -106,13 +108,11 @@ class Accumulator:
         oriented: bool = False,
     ) -> None:
         self.n_items, self.targets, self.oriented = n_items, targets, oriented
-        self._size = n_items * n_items * 3 * len(targets)
+        self._size = n_items * n_items * (3 if oriented else 1) * len(targets)
         if self._size > 2**62:
             raise ValueError(f"{n_items:,} items with {len(targets):,} targets are too many to be keyed")
-        dense = n_items * n_items * len(targets)
-        self._table = np.zeros(dense, np.int64) if dense <= _DENSE_TABLE else None
-        self._cells = _Sums()
-        self._clustered = {name: _Sums() for name in clusters}
+        self._cells = sums(self._size, 3, dense=_DENSE_TABLE)
+        self._clustered = {name: SortedSums(1) for name in clusters}
         self._mirror = _mirror(targets)
 
     def add(
@@ -126,63 +126,75 @@ class Accumulator:
         weight: Floats | None = None,
         clusters: Mapping[str, Codes] | None = None,
     ) -> None:
-        """Count a chunk of votes: codes [m]; `outcome` indexes `targets`; no weight means 1."""
-        n, t = self.n_items, len(self.targets)
+        """Count a chunk of votes: codes [m]; `outcome` indexes `targets`; no weight means 1.
+
+        Raises:
+            ValueError: a cluster code is too large to be keyed.
+        """
+        # A table is folded once at the end, which is cheaper than turning every vote round.
+        turn = not self.oriented and (bool(self._clustered) or not isinstance(self._cells, TableSums))
         for low in range(0, len(left), _CHUNK):
             part = slice(low, low + _CHUNK)
-            key = np.multiply(left[part], n, dtype=np.int64)
-            key += right[part]
-            if first is None and count is None and weight is None and not self._clustered and self._table is not None:
-                key *= t
-                key += outcome[part]
-                self._table += np.bincount(key, minlength=len(self._table))
-                continue
-            key *= 3
-            key += 1 if first is None else first[part] + 1
-            key *= t
-            key += outcome[part]
-            if not self.oriented:
-                key = self._canonical(key)
-            counts = np.ones(len(key)) if count is None else count[part]
-            weights = counts if weight is None else counts * weight[part]
-            squares = weights if weight is None else weights * weight[part]
-            self._cells.add(key, counts, weights, squares)
-            for name, sums in self._clustered.items():
+            sides = left[part], right[part], outcome[part]
+            shown = first[part] if self.oriented and first is not None else None
+            key = self._key(*(self._canonical(*sides) if turn else sides), shown)
+            values = None if count is None else count[None, part]
+            if weight is not None:
+                counts = np.ones(len(key)) if count is None else count[part]
+                values = np.stack([counts, counts * weight[part], counts * weight[part] ** 2])
+            self._cells.add(key, values)
+            for name, by_cluster in self._clustered.items():
                 assert clusters is not None
-                sums.add(clusters[name][part].astype(np.int64) * self._size + key, weights)
+                code = clusters[name][part].astype(np.int64)
+                largest = 2**62 // self._size
+                if len(code) and not -largest <= code.min() <= code.max() <= largest:
+                    raise ValueError(f"the codes of {name} are too large: {largest:,} is the limit here")
+                code *= self._size
+                code += key
+                by_cluster.add(code, values if values is None or len(values) == 1 else values[1:2])
 
-    def _canonical(self, key: Ints) -> Ints:
-        """Write (j, i, t) as (i, j, mirror of t) where i < j; the side shown first is forgotten."""
-        t = len(self.targets)
-        pair, target = np.divmod(key, t)
-        pair //= 3
+    def _key(self, left: Codes, right: Codes, target: Codes, first: Codes | None) -> Ints:
+        key = np.multiply(left, self.n_items, dtype=np.int64)
+        key += right
+        if self.oriented:
+            key *= 3
+            key += 1 if first is None else first + 1
+        key *= len(self.targets)
+        key += target
+        return key
+
+    def _codes(self, key: Ints) -> tuple[Ints, Ints, Ints, Ints]:
+        """Left, right, target and first of a key."""
+        pair, target = np.divmod(key, len(self.targets))
+        pair, first = np.divmod(pair, 3) if self.oriented else (pair, np.ones_like(pair))
         left, right = np.divmod(pair, self.n_items)
-        swap = left > right
-        low, high = np.where(swap, right, left), np.where(swap, left, right)
-        target = np.where(swap, self._mirror[target], target)
-        return ((low * self.n_items + high) * 3 + 1) * t + target
+        return left, right, target, first - 1
+
+    def _canonical(self, left: Codes, right: Codes, target: Codes) -> tuple[Codes, Codes, Codes]:
+        """Write (j, i, t) as (i, j, mirror of t) where i < j."""
+        return np.minimum(left, right), np.maximum(left, right), np.where(left > right, self._mirror[target], target)
 
     def cells(self) -> Cells:
-        """The counted cells."""
-        if self._table is not None and self._table.any():
-            self._drain()
-        key, (count, weight, squared) = self._cells.result(3)
-        pair, target = np.divmod(key, len(self.targets))
-        pair, first = np.divmod(pair, 3)
-        left, right = np.divmod(pair, self.n_items)
+        """The counted cells; counting starts anew."""
+        if not self.oriented and isinstance(self._cells, TableSums):
+            for key, found in self._cells.pop():
+                left, right, target, _ = self._codes(key)
+                self._cells.add(self._key(*self._canonical(left, right, target), None), found)
+        popped = list(self._cells.pop())
+        key = np.concatenate([part for part, _ in popped])
+        columns = max(len(found) for _, found in popped)
+        found = np.concatenate([np.broadcast_to(part, (columns, part.shape[1])) for _, part in popped], axis=1)
+        count, weight, squared = np.broadcast_to(found, (3, len(key)))
+        left, right, target, first = self._codes(key)
+        place = _places(key, self._size)
         clusters, codes = {}, {}
-        for name, sums in self._clustered.items():
-            cluster_key, (weights,) = sums.result(1)
-            cluster, cell_key = np.divmod(cluster_key, self._size)
-            codes[name], row = np.unique(cluster, return_inverse=True)
-            clusters[name] = sp.csr_array(
-                (weights, (row, np.searchsorted(key, cell_key))), shape=(len(codes[name]), len(key))
-            )
+        for name, by_cluster in self._clustered.items():
+            codes[name], clusters[name] = _cluster_matrix(by_cluster, self._size, place, len(key))
         return Cells(
             self.n_items,
             left,
             right,
-            (first - 1).astype(np.int8),
+            first.astype(np.int8),
             target,
             self.targets,
             count,
@@ -192,70 +204,35 @@ class Accumulator:
             cluster_codes=codes,
         )
 
-    def _drain(self) -> None:
-        """Move the dense table into the sums."""
-        assert self._table is not None
-        n, t = self.n_items, len(self.targets)
-        table = self._table.reshape(n, n, t)
-        if not self.oriented:
-            mirrored = table.transpose(1, 0, 2)[:, :, self._mirror]
-            table = table + mirrored
-            lower = np.tril_indices(n, -1)
-            table[lower] = 0
-            table[np.arange(n), np.arange(n)] //= 2
-        flat = table.reshape(-1)
-        used = np.flatnonzero(flat)
-        pair, target = np.divmod(used, t)
-        counts = flat[used].astype(np.float64)
-        self._cells.add((pair * 3 + 1) * t + target, counts, counts, counts)
-        self._table = np.zeros_like(self._table)
+
+def _places(key: Ints, size: int) -> Callable[[Ints], npt.NDArray[np.int32]]:
+    """The position in `key` of each of some of its values, by a table where one is affordable."""
+    if size > 4 * _DENSE_TABLE:
+        return lambda some: np.searchsorted(key, some).astype(np.int32)
+    table = np.zeros(size, np.int32)
+    table[key] = np.arange(len(key), dtype=np.int32)
+    return lambda some: table[some]
 
 
-class _Sums:
-    """Sums of values by key, merged whenever the backlog grows."""
-
-    def __init__(self) -> None:
-        self._keys: list[Ints] = []
-        self._values: list[tuple[Floats, ...]] = []
-        self._merged = 0
-        self._pending = 0
-
-    def add(self, key: Ints, *values: Floats) -> None:
-        self._append(*_reduce(key, values))
-        if self._pending > max(4 * _CHUNK, self._merged):
-            self._merge()
-
-    def result(self, columns: int) -> tuple[Ints, tuple[Floats, ...]]:
-        self._merge()
-        if not self._keys:
-            return np.zeros(0, np.int64), tuple(np.zeros(0) for _ in range(columns))
-        return self._keys[0], self._values[0]
-
-    def _append(self, key: Ints, values: tuple[Floats, ...]) -> None:
-        self._keys.append(key)
-        self._values.append(values)
-        self._pending += len(key)
-
-    def _merge(self) -> None:
-        if len(self._keys) <= 1:
-            return
-        key = np.concatenate(self._keys)
-        values = tuple(np.concatenate(column) for column in zip(*self._values))
-        self._keys, self._values = [], []
-        key, values = _reduce(key, values)
-        self._keys, self._values = [key], [values]
-        self._merged, self._pending = len(key), 0
-
-
-def _reduce(key: Ints, values: tuple[Floats, ...]) -> tuple[Ints, tuple[Floats, ...]]:
-    order = np.argsort(key)
-    key = key[order]
-    starts = np.flatnonzero(np.concatenate(([True], key[1:] != key[:-1]))) if len(key) else np.zeros(0, np.int64)
-    shared: dict[int, Floats] = {}
-    for column in values:
-        if id(column) not in shared:
-            shared[id(column)] = np.add.reduceat(column[order], starts) if len(key) else column[:0]
-    return key[starts], tuple(shared[id(column)] for column in values)
+def _cluster_matrix(
+    by_cluster: SortedSums, size: int, place: Callable[[Ints], npt.NDArray[np.int32]], n_cells: int
+) -> tuple[Ints, sp.csr_array]:
+    """Codes of the clusters [U] and their weights in every cell [U, n_cells]."""
+    codes, lengths, columns, values = [], [], [], []
+    for key, found in by_cluster.pop():
+        code, cell = np.divmod(key, size)
+        starts = run_starts(code)
+        codes.append(code[starts])
+        lengths.append(np.diff(starts, append=len(code)))
+        columns.append(place(cell))
+        values.append(found[0])
+    # A cluster may begin in one part and end in the next.
+    code, length = np.concatenate(codes), np.concatenate(lengths)
+    starts = run_starts(code)
+    rows = np.add.reduceat(length, starts) if len(starts) else length
+    ends = np.concatenate([[0], np.cumsum(rows)])
+    data = np.concatenate(values), np.concatenate(columns), ends
+    return code[starts], sp.csr_array(data, shape=(len(starts), n_cells))
 
 
 def _mirror(targets: Floats) -> Ints:
