@@ -165,13 +165,13 @@ class Build:
             group = self._groups[name]
             sizes = lengths(group.frame["responses"]) if name == "rankings" else len(_SIDES[name])
             asked = np.repeat(group.shared["prompt"], sizes)
-            places = np.searchsorted(self._member_codes, record * self._base + rows)
-            open_ = (asked >= 0) & (prompts[places] < 0)
+            spots = np.searchsorted(self._member_codes, record * self._base + rows)
+            open_ = (asked >= 0) & (prompts[spots] < 0)
             if not open_.any():
                 continue
             low, high = np.full(len(prompts), np.iinfo(np.int64).max), np.full(len(prompts), -1)
-            np.minimum.at(low, places[open_], asked[open_])
-            np.maximum.at(high, places[open_], asked[open_])
+            np.minimum.at(low, spots[open_], asked[open_])
+            np.maximum.at(high, spots[open_], asked[open_])
             single = low == high
             prompts[single] = low[single]
 
@@ -193,16 +193,25 @@ def _keyed(data: PreferenceData, name: str, by: By) -> pl.DataFrame:
     planned = {
         column.name: f"{name}.{column.name}" for column in spec.columns if column.name not in {"rationale", "raw"}
     }
-    ids = pl.col("responses") if name == "rankings" else pl.concat_list(_SIDES[name])
-    escaped = ids.list.eval(pl.element().str.replace_all("|", "||", literal=True))  # so that joined ids stay distinct
     sources = {
         "prompt": pl.col("__prompt"),
         "conversation": pl.col("__conversation"),
         "set": pl.col("__set"),
         "presentation": pl.col("presentation_id"),
-        "responses": escaped.list.sort().list.join(" | "),
+        "responses": _joined_ids(name),
     }
     return attach(data, name, planned | wanted).with_columns(_first_key(by, sources)).collect()
+
+
+def _joined_ids(name: str) -> pl.Expr:
+    """The sorted ids of a judgment's responses as one text; bars inside ids are doubled, so that it stays distinct."""
+    if name == "rankings":
+        escaped = pl.col("responses").list.eval(pl.element().str.replace_all("|", "||", literal=True))
+        return escaped.list.sort().list.join(" | ")
+    sides = [pl.col(side).str.replace_all("|", "||", literal=True) for side in _SIDES[name]]
+    if len(sides) == 1:
+        return sides[0]
+    return pl.concat_str(pl.min_horizontal(sides), pl.max_horizontal(sides), separator=" | ")
 
 
 def _head_keys(data: PreferenceData, by: By) -> pl.DataFrame:
