@@ -160,3 +160,18 @@ def test_written_otherwise():
     data = read({"System_A": ["x"], "System_B": ["y"], "Outcome": ["A"], "Annotator_ID": ["u"]})
     assert sides(data) == [("x", "y", "a")]
     assert data.annotators.height == 1
+
+
+def test_conversations_in_other_fields():
+    prompt = [{"from": "human", "value": "hi"}]
+    answers = [[{"from": "gpt", "value": text}] for text in ("good", "bad")]
+    data = read({"prompt": [prompt], "chosen": [answers[0]], "rejected": [answers[1]]})
+    assert sides(data) == [("good", "bad", "a")]
+    assert data.prompts["messages"][0].to_list() == [{"role": "user", "name": None, "content": "hi", "media": None}]
+
+
+def test_images_in_messages_become_media():
+    parts = [{"role": "user", "content": [{"type": "text", "text": "what?"}, {"type": "image", "image": "cat.png"}]}]
+    data = read({"prompt": [parts], "response_a": ["a cat"], "response_b": ["a dog"], "winner": ["a"]})
+    assert data.prompts["messages"][0][0]["media"] == ["cat.png"]
+    assert data.media.select("media_id", "kind").rows() == [("cat.png", "image")]

@@ -14,6 +14,8 @@ import polars as pl
 from preflearn.data.io import flat
 from preflearn.data.io.base import Format
 from preflearn.data.io.flat_roles import infer_kind
+from preflearn.data.io.flat_sides import concat, one_row_each
+from preflearn.data.io.messages import conversations, is_conversation
 from preflearn.data.reading import ImportReport
 from preflearn.data.tables import PreferenceData
 from preflearn.errors import InputError
@@ -122,7 +124,11 @@ def read(frame: pl.DataFrame, report: ImportReport) -> PreferenceData:
         frame = _outcomes(frame, found, report)
     if "time" in frame.columns:
         frame = _unix_time(frame, report)
-    return flat.build(frame, report, kind=found.kind, original=original)
+    frame, media = _conversations(frame, report)
+    data = flat.build(frame, report, kind=found.kind, original=original)
+    if media is None:
+        return data
+    return data.replace(media=one_row_each("media", concat([data.media, media]), report))
 
 
 PLAIN = Format(
@@ -247,6 +253,20 @@ def _outcomes(frame: pl.DataFrame, found: Layout, report: ImportReport) -> pl.Da
     report.map("no outcome -> not yet judged", work["_value"].null_count())
     final = pl.coalesce("_named", "_mapped", pl.when(pl.col("_value") != "").then(pl.col("_value")))
     return work.with_columns(final.alias("outcome")).drop("_value", "_mapped", "_named")
+
+
+def _conversations(frame: pl.DataFrame, report: ImportReport) -> tuple[pl.DataFrame, pl.DataFrame | None]:
+    """Contents that are lists of messages, in whatever fields, in the plan's; and the media they name."""
+    media = []
+    for column in ("prompt", "prompt_a", "prompt_b", "text", "text_a", "text_b"):
+        if column in frame.columns and is_conversation(frame.schema[column]):
+            found = conversations(frame[column], "user" if column.startswith("prompt") else "assistant")
+            frame = frame.with_columns(found.column.alias(column))
+            if found.left_out:
+                left = ", ".join(found.left_out)
+                report.note(f"Messages in column {column!r} have fields that are not kept: {left}.")
+            media += [found.media] if found.media is not None else []
+    return frame, pl.concat(media) if media else None
 
 
 def _unix_time(frame: pl.DataFrame, report: ImportReport) -> pl.DataFrame:
