@@ -5,6 +5,7 @@ Null means "not recorded"; times are UTC microseconds; ids are strings. This fil
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -310,6 +311,42 @@ def conform(name: str, frame: pl.LazyFrame, *, path: str | None = None) -> pl.La
     casts = [_cast(column, schema[column.name], name, path) for column in planned]
     others = [pl.col(other) for other in schema.names() if spec.column(other) is None]
     return frame.select(*casts, *others)
+
+
+def conformed(name: str, frame: pl.DataFrame, *, path: str | None = None) -> pl.DataFrame:
+    """`conform` of a frame in memory.
+
+    Raises:
+        InputError: as `conform`, or a value cannot be cast; row, column and value are named.
+    """
+    try:
+        return conform(name, frame.lazy(), path=path).collect()
+    except pl.exceptions.PolarsError as error:
+        for column in table(name).columns:
+            if column.name not in frame.columns:
+                continue
+            given = frame[column.name]
+            cast = _cast(column, given.dtype, name, path)
+            if _fits(frame, cast):
+                continue
+            row = bisect_left(range(1, frame.height + 1), True, key=lambda n: not _fits(frame[:n], cast))
+            raise InputError(
+                f"the value cannot become {column.dtype}.",
+                path=path,
+                row=row,
+                column=f"{name}.{column.name}",
+                value=given[row],
+                cure=f"The column means: {column.meaning}.",
+            ) from error
+        raise InputError(f"table {name!r} cannot be cast: {error}", path=path) from error
+
+
+def _fits(frame: pl.DataFrame, cast: pl.Expr) -> bool:
+    try:
+        frame.select(cast)
+    except pl.exceptions.PolarsError:
+        return False
+    return True
 
 
 def _cast(column: Column, found: pl.DataType, table_name: str, path: str | None) -> pl.Expr:

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from typing import IO, Any, Literal, cast
+from typing import IO, TYPE_CHECKING, Any, Literal, cast
 
 import polars as pl
 
 from preflearn.data.reading import ImportReport
-from preflearn.data.schema import JUDGMENTS, TABLES, conform, empty, table
+from preflearn.data.schema import JUDGMENTS, TABLES, conform, conformed, empty, table
 from preflearn.errors import InputError
+
+if TYPE_CHECKING:
+    from preflearn.data.records import Records
 
 Frame = pl.DataFrame | pl.LazyFrame
 By = Literal["prompt", "set", "presentation", "conversation"]
@@ -23,13 +26,14 @@ class PreferenceData:
     """A data set of judgments and what they are about.
 
     Args:
-        **tables: polars frames (eager or lazy) by table name (`prompts`, `responses`, `media`, `annotators`, `criteria`,
-            `comparisons`, `ratings`, `rankings`, `signals`); absent tables are empty. Columns are cast to the plan's types.
+        **tables: polars frames (eager or lazy) by table name (`prompts`, `responses`, `media`, `annotators`,
+            `criteria`, `comparisons`, `ratings`, `rankings`, `signals`); absent tables are empty. Columns are cast to
+            the plan's types.
         provenance: plain data kept in preferences.json (imports, mapping, steps).
         report: what the import that made this said of itself.
 
     Raises:
-        InputError: unknown table, an obligatory column is missing, or a column has the wrong type.
+        InputError: unknown table, an obligatory column is missing, or a column or value has the wrong type.
 
     Source: preflearn's own data contract (docs/data.md).
     """
@@ -50,7 +54,7 @@ class PreferenceData:
             if frame is None:
                 self._frames[name] = empty(name)
             elif isinstance(frame, pl.DataFrame):
-                self._frames[name] = conform(name, frame.lazy()).collect()
+                self._frames[name] = conformed(name, frame)
             else:
                 self._frames[name] = conform(name, frame)
         self.provenance: dict[str, Any] = dict(provenance or {})
@@ -208,8 +212,8 @@ class PreferenceData:
 
         return complete(self)
 
-    def records(self, by: By = "prompt") -> Any:
-        """The listwise view: one record per prompt, set, presentation or conversation (see `preflearn.data.records`)."""
+    def records(self, by: By = "prompt") -> Records:
+        """The listwise view: one record per prompt, set, presentation or conversation (see `data.records`)."""
         from preflearn.data.records import records
 
         return records(self, by=by)
