@@ -73,8 +73,9 @@ def ties_sentence(asked: Asked) -> str:
     parts = [
         f"{percent(asked.outcomes[name] / answered, 1)} {word}" for name, word in words if asked.outcomes.get(name)
     ]
+    kinds_told = f" ({', '.join(parts)})" if len(parts) > 1 else ""
     return (
-        f"{percent(asked.ties / answered, 1)} of the answers name no winner ({', '.join(parts)}). "
+        f"{percent(asked.ties / answered, 1)} of the answers name no winner{kinds_told}. "
         "They are an outcome of their own in the model and not half a win for each side."
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from preflearn._version import __version__
 from preflearn.data import PreferenceData
@@ -10,11 +10,15 @@ from preflearn.errors import PreflearnError
 from preflearn.evaluate import describe
 from preflearn.evaluate.describe_comparisons import Question
 from preflearn.ranking import Leaderboard
-from preflearn.report import agreement, leaderboards, sources, trust
+from preflearn.report import agreement, heldout, leaderboards, sources, trust
 from preflearn.report import asked as asking
+from preflearn.report import truth as truths
+from preflearn.report import usual as usuals
 from preflearn.report.asked import ask
 from preflearn.report.blocks import Block, Page, Prose, Section, Tile
 from preflearn.report.estimates import Estimates, estimate
+from preflearn.report.heldout import HeldOut
+from preflearn.report.truth import Truth
 
 RESAMPLES = 300
 """Of the intervals that a bootstrap makes; enough for two figures of a percentage."""
@@ -33,8 +37,8 @@ def build(
     level: float = 0.95,
     seed: int = 0,
     estimates: Estimates | None = None,
-    lead: Sequence[str] = (),
-    sections: Mapping[str, Section] | None = None,
+    truth: Truth | None = None,
+    held_out: HeldOut | None = None,
 ) -> Page:
     """The page about a data set.
 
@@ -44,15 +48,18 @@ def build(
         criterion: the one to rank by (default: the one with most judgments).
         item: column of responses that names what is ranked.
         estimates: if they are known already.
-        lead: sentences to put before the summary's own.
-        sections: further sections, by the id of the section they follow.
+        truth: planted strengths, where the data is simulated.
+        held_out: figures on votes that were kept back.
     """
     counts = ask(data, describe(data, seed=seed, level=level, n_bootstrap=RESAMPLES))
     found = estimates or estimate(data, by=by, criterion=criterion, item=item, level=level, seed=seed)
+    usual = usuals.usual_board(data, found, item=item, seed=seed) if found.board is not None else None
     question = counts.question(found.criterion)
     own = [
         _leaderboard(found),
         _groups(found),
+        usuals.section(usual, found, truth or {}) if usual is not None else None,
+        heldout.section(held_out) if held_out is not None else None,
         agreement.section(question),
         agreement.influences(counts, question, found.position),
         _criteria(found),
@@ -60,19 +67,17 @@ def build(
         asking.section(counts),
         sources.section(found),
     ]
-    ordered: list[Section] = []
-    for section in own:
-        if section is None:
-            continue
-        ordered.append(section)
-        if sections and section.id in sections:
-            ordered.append(sections[section.id])
+    summary = _summary(found, question)
+    if usual is not None and truth:
+        summary += truths.sentences(truth, found, usual)
+    if held_out is not None:
+        summary.append(heldout.sentence(held_out))
     return Page(
         title=title,
         subtitle=asking.subtitle(counts),
         tiles=(*asking.tiles(counts), *_tiles(found)),
-        summary=(*lead, *_summary(found, question)),
-        sections=tuple(ordered),
+        summary=tuple(summary),
+        sections=tuple(section for section in own if section is not None),
         footer=footer(data.fingerprint()),
         banner=SIMULATED if counts.simulated else None,
     )
@@ -145,9 +150,6 @@ def _leaderboard(estimates: Estimates) -> Section:
             note="Point: estimate. Line: its interval. A place is a range where the votes allow several.",
         )
     )
-    if estimates.independent:
-        told = leaderboards.inflation_sentence(board, estimates.independent)
-        blocks += [Prose(told)] if told else []
     return Section("leaderboard", "The leaderboard", tuple(blocks))
 
 
@@ -182,7 +184,7 @@ def _summary(estimates: Estimates, question: Question | None) -> list[str]:
     board = estimates.board
     if board is None:
         return [f"No leaderboard could be made: {(estimates.reason or 'there are no comparisons').rstrip('.')}."]
-    out: list[str | None] = [leaderboards.headline(board), leaderboards.tiers(board)]
+    out: list[str | None] = [leaderboards.headline(board)]
     if estimates.comparison is not None:
         out += leaderboards.group_sentences(board, estimates.boards, estimates.comparison)
     if estimates.independent:

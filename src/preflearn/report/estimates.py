@@ -80,6 +80,7 @@ def estimate(
     criteria = criteria_of(data)
     chosen = criterion if criterion is not None or len(criteria) < 2 else criteria[0]
     options: dict[str, Any] = {"item": item, "level": level, "seed": seed, "cluster": cluster}
+    options["position"] = _shown_first(data)
     try:
         board = rank(data, model, criterion=chosen, **options)
     except PreflearnError as error:
@@ -104,7 +105,7 @@ def estimate(
         criterion=chosen,
         board=board,
         independent=independent,
-        position=_position(data, model, chosen, options),
+        position=_position(board),
         by=by if len(boards) > 1 else None,
         boards=boards,
         unranked=unranked,
@@ -154,14 +155,18 @@ def default_by(data: PreferenceData) -> str | None:
     return "annotators.group" if found.collect(engine="streaming").item() > 1 else None
 
 
-def _position(data: PreferenceData, model: str, criterion: str | None, options: dict[str, Any]) -> Effect | str:
-    if "shown_first" not in data.columns("comparisons"):
-        return "which side was shown first is not recorded"
-    board = rank(data, model, criterion=criterion, position=True, **options)
+def _position(board: Leaderboard) -> Effect | str:
     found = next((effect for effect in board.effects if effect.name == "position"), None)
-    if found is None or found.estimate is None:
-        return "which side was shown first is not recorded for these votes, or never varied"
-    return found
+    if found is None:
+        return "which side was shown first is not recorded"
+    return found if found.estimate is not None else "the votes do not determine it"
+
+
+def _shown_first(data: PreferenceData) -> bool:
+    if "shown_first" not in data.columns("comparisons"):
+        return False
+    sides = data.lazy("comparisons").select(pl.col("shown_first").drop_nulls().n_unique())
+    return bool(sides.collect(engine="streaming").item())
 
 
 def _board_or_reason(data: PreferenceData, model: str, criterion: str, options: dict[str, Any]) -> Leaderboard | str:

@@ -28,7 +28,7 @@ def plot(
     """The interval plot of one leaderboard, tier by tier.
 
     Args:
-        truth: known strengths on the same scale, drawn as a black stroke.
+        truth: known strengths on the same scale, drawn as an upright stroke.
     """
     ranked = [standing for standing in board.items if standing.strength is not None]
     rest = [standing for standing in board.items if standing.strength is None]
