@@ -12,7 +12,7 @@ import zstandard
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from preflearn.data.io import packed
+from preflearn.data.io import csvtext, packed
 from preflearn.data.io.files import kind_of, read_frame, scan_frame, stem_of
 from preflearn.errors import InputError
 
@@ -201,6 +201,17 @@ def test_fast_and_slow_paths_of_csv_agree(tmp_path: Path) -> None:
     assert not none and list(one) == [7]
     assert fast.equals(slow) and fast["_line"].to_list() == [2, 4, 6]
     assert fast["text"].to_list() == ['a, b\n"c"', None, ""]
+
+
+lines = st.lists(st.text('ab1,"é ', max_size=8), min_size=1, max_size=8)
+
+
+@given(lines)
+@settings(max_examples=150, deadline=None)
+def test_structure_by_numpy_agrees_with_reading_record_by_record(records: list[str]) -> None:
+    data = ("x,y\n" + "\n".join(records)).encode()
+    quick, careful = csvtext.read_table(data, "x.csv", ","), csvtext._one_by_one(data, "x.csv", ",")
+    assert quick.frame.equals(careful.frame) and quick.rejected == careful.rejected
 
 
 def test_numbers_in_csv_are_numbers_only_where_nothing_is_lost(tmp_path: Path) -> None:

@@ -189,6 +189,20 @@ def test_a_battle_table_scanned_equals_the_same_table_read(tmp_path: Path) -> No
     )
 
 
+def test_winners_named_by_their_systems_are_scanned_as_they_are_read(tmp_path: Path) -> None:
+    battles = pl.DataFrame(
+        {
+            "system_a": ["x", "y", "b", "x", "x"],
+            "system_b": ["y", "x", "a", "x", "y"],
+            "winner": ["x", "x", "a", " tie ", ""],
+        }
+    )
+    battles.write_parquet(tmp_path / "b.parquet")
+    lazy, eager = scan(tmp_path / "b.parquet"), read(tmp_path / "b.parquet")
+    expected = ["a", "b", "b", "tie", None]  # the third: a is the name of the system on side b
+    assert lazy.comparisons["outcome"].to_list() == eager.comparisons["outcome"].to_list() == expected
+
+
 def test_scanning_holds_no_votes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _battles(2000).write_parquet(tmp_path / "b.parquet")
     heights: list[int] = []

@@ -16,8 +16,8 @@ from preflearn.errors import InputError
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "formats"
 WHOLE = (
     "arena_33k.jsonl", "arena_55k.csv", "hh.jsonl", "trl_explicit.jsonl", "trl_implicit.jsonl",
-    "trl_conversational.jsonl", "trl_conversational_implicit.jsonl", "trl_unpaired.jsonl", "helpsteer2.jsonl", "helpsteer2_preference.jsonl",
-    "helpsteer3.jsonl", "rewardbench.jsonl", "ultrafeedback_binarized.jsonl",
+    "trl_conversational.jsonl", "trl_conversational_implicit.jsonl", "trl_unpaired.jsonl", "helpsteer2.jsonl",
+    "helpsteer2_preference.jsonl", "helpsteer3.jsonl", "rewardbench.jsonl", "ultrafeedback_binarized.jsonl",
 )  # fmt: skip
 """Sources whose judgments are of one kind and whose columns are flat."""
 

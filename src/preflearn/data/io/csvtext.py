@@ -19,7 +19,7 @@ from preflearn.data.io.rows import LINE, Rows, clip, numbered, readable
 from preflearn.data.reading import Rejected
 from preflearn.errors import InputError
 
-_NEWLINE, _QUOTE = 10, 34
+_NEWLINE, _RETURN, _QUOTE = 10, 13, 34
 _BLOCK = 2**25
 """Bytes scanned at a time: a few masks of this size are held."""
 
@@ -41,10 +41,11 @@ def read_table(data: bytes, source: str, separator: str | None = None) -> Rows:
         return Rows(pl.DataFrame(schema={LINE: pl.UInt32}), [])
     separator = separator or _separator(data)
     layout = None if b"\0" in data else _layout(data, ord(separator))
-    if layout is not None and layout.regular:
+    if layout is not None:
         frame = _polars(data, separator, layout)
         if frame is not None:
-            return Rows(numbered(_typed(frame), layout.lines), [])
+            rejected = [_misfit(data, source, place, layout.width) for place in layout.misfits]
+            return Rows(numbered(_typed(frame), layout.lines), rejected)
     return _one_by_one(data, source, separator)
 
 
@@ -60,39 +61,74 @@ def _separator(data: bytes) -> str:
 # -- the fast path: structure by numpy, values by polars ---------------------------------------------------------------
 
 
+class _Place(NamedTuple):
+    """A record that does not fit the header."""
+
+    start: int
+    end: int
+    line: int
+    fields: int
+
+
 class _Layout(NamedTuple):
-    """Where the records of a well-formed file lie."""
+    """Where the records of a well-quoted file lie."""
 
     header_end: int
     """Offset behind the header's newline."""
+    width: int
+    """Fields of the header."""
     blank: np.ndarray[Any, np.dtype[np.bool_]]
-    """For each record after the header, whether its line is blank."""
+    """For each record after the header that is no misfit, whether its line is blank."""
     lines: np.ndarray[Any, np.dtype[np.uint32]]
-    """1-based line on which each record that is not blank starts."""
-    regular: bool
-    """Every record has as many fields as the header, and quotes are balanced."""
+    """1-based line on which each record starts that is neither blank nor a misfit."""
+    misfits: list[_Place]
 
 
 def _layout(data: bytes, separator: int) -> _Layout | None:
-    """Records and their numbers of fields, by the parity of quotes. None where the file does not end as it should."""
+    """Records and their numbers of fields, by the parity of quotes.
+
+    None where that is not certain: the file ends inside quotes, or a record of the wrong width holds a quote (which may
+    be a stray one that hides where records end).
+    """
     ends, fields, newlines = _scan(data, separator)
     if ends is None:
         return None
     starts = np.concatenate([[0], ends[:-1] + 1])
-    lengths = ends - starts
-    suspects = np.flatnonzero((fields == 1) & (lengths < 1000))
+    suspects = np.flatnonzero((fields == 1) & (ends - starts < 1000))
     blank = np.zeros(ends.size, dtype=bool)
     blank[[i for i in suspects if not data[starts[i] : ends[i]].strip()]] = True
-    filled = np.flatnonzero(~blank)
-    header = int(filled[0])
+    if blank[0]:
+        return None
+    misfit = ~blank & (fields != fields[0])
+    odd = np.flatnonzero(misfit)
     lines = np.searchsorted(newlines, starts, side="left") + 1
-    keep = filled[1:]
-    regular = bool((fields[keep] == fields[header]).all()) and header == 0
-    return _Layout(int(ends[header]) + 1, blank[header + 1 :], lines[keep].astype(np.uint32), regular)
+    places = [_Place(int(starts[i]), int(ends[i]), int(lines[i]), int(fields[i])) for i in odd]
+    if any(b'"' in data[place.start : place.end] for place in places):
+        return None
+    good = lines[1:][~blank[1:] & ~misfit[1:]].astype(np.uint32)
+    return _Layout(int(ends[0]) + 1, int(fields[0]), blank[1:][~misfit[1:]], good, places)
+
+
+def _misfit(data: bytes, source: str, place: _Place, width: int) -> Rejected:
+    raw = data[place.start : place.end].rstrip(b"\r")
+    reason = _wrong_width(place.fields, width) if _is_utf8(raw) else "not UTF-8"
+    return Rejected(source, place.line, reason, clip(readable(raw)))
+
+
+def _wrong_width(found: int, expected: int) -> str:
+    return f"{found} field{'s' * (found != 1)} where the header has {expected}"
+
+
+def _is_utf8(raw: bytes) -> bool:
+    try:
+        raw.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _scan(data: bytes, separator: int) -> tuple[Any, Any, Any]:
-    """Offsets at which records end, their numbers of fields, offsets of all newlines; ends is None on an open quote."""
+    """Offsets at which records end, their numbers of fields, offsets of newlines; None where quoting is not regular."""
     quoted = b'"' in data
     ends_parts, newline_parts, count_parts = [], [], []
     parity, pending = 0, 0
@@ -104,6 +140,8 @@ def _scan(data: bytes, separator: int) -> tuple[Any, Any, Any]:
             # uint8 sums wrap at 256, which keeps their parity
             inside = (np.cumsum(block == _QUOTE, dtype=np.uint8) + np.uint8(parity)) & 1
             parity = int(inside[-1])
+            if not _quotes_at_edges(data, np.flatnonzero(block == _QUOTE) + offset, inside, offset, separator):
+                return None, None, None
             outside = inside == 0
             newline, mark = newline & outside, mark & outside
         ends, marks = np.flatnonzero(newline), np.flatnonzero(mark)
@@ -124,12 +162,24 @@ def _scan(data: bytes, separator: int) -> tuple[Any, Any, Any]:
     return ends, counts + 1, newlines
 
 
+def _quotes_at_edges(data: bytes, quotes: Any, inside: Any, offset: int, separator: int) -> bool:
+    """Whether every quote opens a field, closes one, or is doubled; of others each reader makes something else."""
+    letters = np.frombuffer(data, dtype=np.uint8)
+    opening = inside[quotes - offset] == 1
+    before = letters[np.maximum(quotes[opening] - 1, 0)]
+    after = letters[np.minimum(quotes[~opening] + 1, letters.size - 1)]
+    edges = [separator, _NEWLINE, _QUOTE]
+    opens = np.isin(before, edges) | (quotes[opening] == 0)
+    closes = np.isin(after, [*edges, _RETURN]) | (quotes[~opening] == letters.size - 1)
+    return bool(opens.all() and closes.all())
+
+
 def _polars(data: bytes, separator: str, layout: _Layout) -> pl.DataFrame | None:
     """All fields as text; None where polars reads another number of records than the layout has."""
     names = _names(next(csv.reader([data[: layout.header_end].decode("utf-8", "replace")], delimiter=separator)))
     try:
         frame = pl.read_csv(
-            data[layout.header_end :],
+            _without(data, layout),
             has_header=False,
             new_columns=names,
             schema=dict.fromkeys(names, pl.String),
@@ -143,6 +193,15 @@ def _polars(data: bytes, separator: str, layout: _Layout) -> pl.DataFrame | None
     if frame.height != layout.blank.size:
         return None
     return frame.filter(~pl.Series(layout.blank)) if layout.blank.any() else frame
+
+
+def _without(data: bytes, layout: _Layout) -> bytes:
+    """What follows the header, without the misfits."""
+    if not layout.misfits:
+        return data[layout.header_end :]
+    cuts = [layout.header_end, *(edge for place in layout.misfits for edge in (place.start, place.end + 1)), len(data)]
+    view = memoryview(data)
+    return b"".join(view[start:end] for start, end in zip(cuts[::2], cuts[1::2], strict=True))
 
 
 def _names(header: list[str]) -> list[str]:
@@ -235,7 +294,7 @@ def _records(lines: _Lines, reader: Any, source: str) -> Rows:
         except csv.Error as error:
             lines.next = start + 1
             reason = f"not readable as CSV: {error}"
-        raw = "\n".join(lines.lines[start : lines.next])
+        raw = "\n".join(lines.lines[start : lines.next]).rstrip("\r")
         if not raw.strip():
             continue
         if not names:
@@ -243,7 +302,7 @@ def _records(lines: _Lines, reader: Any, source: str) -> Rows:
             continue
         reason = reason or _fault(record, raw, len(names))
         if reason is None:
-            rows.append(_missing(record, raw.rstrip("\r"), field))
+            rows.append(_missing(record, raw, field))
             numbers.append(start + 1)
         else:
             visible = readable(raw.encode("utf-8", "surrogateescape"))
@@ -268,7 +327,7 @@ def _fault(record: list[str], raw: str, expected: int) -> str | None:
     if not raw.isascii() and any("\ud800" <= mark <= "\udfff" for mark in raw):
         return "not UTF-8"
     if len(record) != expected:
-        return f"{len(record)} fields where the header has {expected}"
+        return _wrong_width(len(record), expected)
     return None
 
 

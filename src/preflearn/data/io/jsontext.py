@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,6 +21,9 @@ from preflearn.errors import InputError
 
 _SURROGATE_ESCAPE = re.compile(rb"\\u[dD][89a-fA-F]")
 _LONE_SURROGATE = re.compile(rb"\\u[dD][89abAB]..(?!\\u[dD][c-fC-F])|(?<!\\u[dD][89abAB]..)\\u[dD][c-fC-F]..")
+_CHUNK = 1000
+"""Lines that are tried together before each is looked at."""
+
 _SPACE = re.compile(r"[ \t\n\r]*")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -115,15 +119,24 @@ def _line_numbers(data: bytes, height: int) -> np.ndarray[Any, np.dtype[np.uint3
 
 
 def _checked(lines: Iterator[_Line], source: str) -> tuple[list[_Line], list[Rejected]]:
-    """Lines that hold one JSON object (rewritten where polars would not read them), and the others with the reason."""
+    """Lines that hold one JSON object (rewritten where polars would not read them), and the others with the reason.
+
+    Whole chunks that polars reads are not looked at line by line.
+    """
     good: list[_Line] = []
     rejected: list[Rejected] = []
-    for number, raw in lines:
-        reason, text = _verdict(raw)
-        if reason is None:
-            good.append(_Line(number, text))
-        else:
-            rejected.append(Rejected(source, number, reason, clip(readable(raw))))
+    while chunk := list(islice(lines, _CHUNK)):
+        text = b"\n".join(line.text for line in chunk)
+        frame = None if _has_lone_surrogate(text) else _polars(text)
+        if frame is not None and frame.height == len(chunk):
+            good += chunk
+            continue
+        for number, raw in chunk:
+            reason, rewritten = _verdict(raw)
+            if reason is None:
+                good.append(_Line(number, rewritten))
+            else:
+                rejected.append(Rejected(source, number, reason, clip(readable(raw))))
     return good, rejected
 
 

@@ -14,7 +14,7 @@ import polars as pl
 from preflearn.data.io import plain
 from preflearn.data.io.files import scan_frame
 from preflearn.data.reading import ImportReport, Rejected
-from preflearn.data.schema import TABLES
+from preflearn.data.schema import OUTCOMES, TABLES
 from preflearn.data.tables import PreferenceData
 from preflearn.errors import InputError
 
@@ -49,11 +49,12 @@ def scan_battles(path: Path, report: ImportReport) -> PreferenceData:
             report.map(f"column {old} -> {new}", 1)
     rows = _times(rows, path)
     rows = rows.with_columns(pl.col("system_a", "system_b").cast(pl.String))
-    if "outcome" in named:
-        rows = _outcomes(rows, found, path, report)
     rows = _without_systems(rows, path, report)
+    systems = _distinct(rows, ("system_a", "system_b"))
+    if "outcome" in named:
+        rows = _outcomes(rows, found, systems, path, report)
     report.read = int(pl.scan_parquet(path, glob=False).select(pl.len()).collect().item())
-    return _data(rows, report)
+    return _data(rows, systems, report)
 
 
 def _not_lazy(path: Path, why: str) -> InputError:
@@ -62,13 +63,12 @@ def _not_lazy(path: Path, why: str) -> InputError:
     )
 
 
-def _data(rows: pl.LazyFrame, report: ImportReport) -> PreferenceData:
+def _data(rows: pl.LazyFrame, systems: pl.Series, report: ImportReport) -> PreferenceData:
     columns = rows.collect_schema().names()
     made = pl.format("c{}", pl.col(_INDEX).cast(pl.UInt64) + 1)
     identity = pl.coalesce(pl.col("comparison_id").cast(pl.String), made) if "comparison_id" in columns else made
     comparisons = rows.with_columns(identity.alias("comparison_id")).drop(_INDEX)
     comparisons = comparisons.rename({"system_a": "response_a", "system_b": "response_b"})
-    systems = _distinct(rows, ("system_a", "system_b"))
     responses = pl.DataFrame({"response_id": systems, "system": systems})
     small: dict[str, Any] = {"responses": responses}
     for key, table in (("annotator_id", "annotators"), ("criterion_id", "criteria")):
@@ -90,28 +90,34 @@ def _times(rows: pl.LazyFrame, path: Path) -> pl.LazyFrame:
     return rows
 
 
-def _outcomes(rows: pl.LazyFrame, found: plain.Layout, path: Path, report: ImportReport) -> pl.LazyFrame:
+def _outcomes(
+    rows: pl.LazyFrame, found: plain.Layout, systems: pl.Series, path: Path, report: ImportReport
+) -> pl.LazyFrame:
     """The outcome in the plan's words; the name of one of the two systems is its side."""
     dtype = rows.collect_schema()["outcome"]
     coded = dtype.is_integer() and found.numbers is not None
     if not isinstance(dtype, pl.String | pl.Categorical | pl.Enum) and not coded:
         raise _not_lazy(path, "its outcomes are no words")
-    text = pl.col("outcome").cast(pl.String).str.strip_chars()
-    counted = rows.group_by(text.alias("word")).agg(pl.len().alias("rows")).collect(engine="streaming")
-    words = _words(found)
-    known = {word: words[word.lower()] for word in counted["word"].drop_nulls() if word.lower() in words}
-    side = pl.when(text == pl.col("system_a")).then(pl.lit("a")).when(text == pl.col("system_b")).then(pl.lit("b"))
-    named = pl.when(pl.col("system_a") != pl.col("system_b")).then(side)
-    mapped = text.replace_strict(known, default=None, return_dtype=pl.String)
-    outcome = pl.coalesce(named, mapped)
-    for word, n in counted.sort("word").rows():
-        if word is None or word == "":
+    word = pl.col("outcome").cast(pl.String)
+    counted = rows.group_by(word.alias("word")).agg(pl.len().alias("rows")).collect(engine="streaming").sort("word")
+    found_words = counted["word"].drop_nulls().to_list()
+    words, names = _words(found), set(systems)
+    known = {one: words[one.strip().lower()] for one in found_words if one.strip().lower() in words}
+    for one, n in counted.rows():
+        if one is None or not one.strip():
             report.map("no outcome -> not yet judged", n)
-        elif word in known and known[word] != word:
-            report.map(f"outcome {word} -> {known[word]}", n)
-    strange = [word for word in counted["word"].drop_nulls() if word not in known and word != ""]
+        elif known.get(one, one) != one:
+            report.map(f"outcome {one} -> {known[one]}", n)
+    if set(found_words) <= {*OUTCOMES} - names:  # nothing to translate: the column is used as it is
+        return rows.with_columns(word.alias("outcome"))
+    outcome = word.replace_strict(known, default=None, return_dtype=pl.String)
+    if any(one.strip() in names for one in found_words):
+        sides = [word.str.strip_chars() == pl.col(f"system_{side}") for side in "ab"]
+        named = pl.when(sides[0]).then(pl.lit("a")).when(sides[1]).then(pl.lit("b"))
+        outcome = pl.coalesce(pl.when(pl.col("system_a") != pl.col("system_b")).then(named), outcome)
+    strange = [one for one in found_words if one not in known and one.strip()]
     if strange:
-        unknown = rows.filter(text.is_in(strange) & outcome.is_null())
+        unknown = rows.filter(word.is_in(strange) & outcome.is_null())
         lost = unknown.select("outcome").head(1).collect(engine="streaming")
         if lost.height:
             raise InputError(
