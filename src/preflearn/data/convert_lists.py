@@ -71,7 +71,7 @@ def rankings_to_pairs(
     counts["ties among them"] = int((made["outcome"] == "tie").sum())
     counts["rankings without any pair"] = usable.height - pairs["__list"].n_unique()
     counts["malformed rankings left as they are"] = left.height
-    made = made.drop("__list")
+    made = made.drop("__list", *([] if "shown_order" in usable.columns else ["shown_first"]))
     how = f"rankings to pairs (unranked {unranked}, ties {ties}, weight by {weight})"
     comparisons = pl.concat([plain(data.comparisons), plain(made)], how="diagonal_relaxed")
     return data.replace(sentence(how, counts), comparisons=comparisons, rankings=left.drop("__whole", "__list"))

@@ -88,7 +88,10 @@ def ratings_to_pairs(
                 counts[f"{lost} values that left with their ratings"] = gone
     how = f"ratings to pairs (margin {margin:g}, ties {ties}, means {means}, weight by {weight}"
     how += ", across prompts)" if across_prompts else ")"
-    comparisons = pl.concat([plain(data.comparisons), plain(made.drop("__list"))], how="diagonal_relaxed")
+    unknown = {"time": "time" in data.columns("ratings"), "weight": "weight" in data.columns("ratings")}
+    unknown["weight"] |= weight == "list"
+    made = made.drop("__list", *(column for column, known in unknown.items() if not known))
+    comparisons = pl.concat([plain(data.comparisons), plain(made)], how="diagonal_relaxed")
     return data.replace(sentence(how, counts), comparisons=comparisons, ratings=ratings)
 
 

@@ -29,7 +29,7 @@ def merge(*datasets: PreferenceData, names: Sequence[str] | None = None, apart: 
     follows. Showings (presentation_id) of two data sets are the same only where a judgment is; conversations and sets
     only where a prompt or response is.
 
-    Different answers of one annotator to one question in two data sets are kept, and counted.
+    Different answers of one annotator to one question in two data sets are kept, and counted. All is read into memory.
 
     Args:
         names: one per data set, for renaming; `set1`, `set2`, ... where not given.
