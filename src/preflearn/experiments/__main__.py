@@ -1,4 +1,4 @@
-"""`python -m preflearn.experiments run | verify | freeze`: the proofs from the command line."""
+"""`python -m preflearn.experiments [run | verify | freeze]`: the proofs from the command line; run is meant without a word."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
     cold = verbs.add_parser("freeze", help="compute tolerances from several seeds and store them")
     cold.add_argument("keys", nargs="*", help="default: every method that has a proof")
     cold.add_argument("--seeds", type=int, default=_FREEZING_SEEDS, help=f"how many seeds, at least {MIN_SEEDS}")
-    chosen = parser.parse_args(arguments)
+    chosen = parser.parse_args((sys.argv[1:] if arguments is None else arguments) or ["run"])
     try:
         if chosen.verb == "verify":
             result = verify(chosen.key, chosen.seed)
