@@ -1,4 +1,4 @@
-"""`python -m preflearn.experiments [run | verify | freeze]`: the proofs from the command line; run is meant without a word."""
+"""`python -m preflearn.experiments [run | verify | freeze]`: the proofs from the command line; without a word: run."""
 
 from __future__ import annotations
 
