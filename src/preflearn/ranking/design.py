@@ -104,11 +104,15 @@ class Design:
         self.left, self.right, self.features = cells.left[first], cells.right[first], features[first]
         self._pattern: _Pattern | None = None
         # Where every part of a cell's outcome distribution goes among the rows' outcomes, outcome after outcome.
-        parts = cells.targets[cells.target]
-        outcome, self._source = np.nonzero(parts.T)
+        self._source: slice | Ints = slice(None)
+        self._share: Floats | None = None
+        if np.all(cells.targets.max(1) == 1):
+            outcome = cells.targets.argmax(1)[cells.target]
+        else:
+            parts = cells.targets[cells.target]
+            outcome, self._source = np.nonzero(parts.T)
+            self._share = parts[self._source, outcome]
         self._slot = outcome * len(first) + self.row[self._source]
-        shares = parts[self._source, outcome]
-        self._share = None if np.all(shares == 1) else shares
         self.weights = self.row_weights(cells.weight)
 
     def _rows(self, features: Floats, position: bool) -> tuple[Ints, Ints]:
@@ -125,9 +129,7 @@ class Design:
 
     def row_weights(self, cell_weight: Floats) -> Floats:
         """Weighted outcome counts of each row [R, K] from weights of cells [C]; a view, outcome after outcome."""
-        values = cell_weight[self._source]
-        if self._share is not None:
-            values *= self._share
+        values = cell_weight[self._source] if self._share is None else cell_weight[self._source] * self._share
         rows, outcomes = len(self.left), self.cells.targets.shape[1]
         counts = np.bincount(self._slot, values, rows * outcomes).astype(np.float64, copy=False)
         return counts.reshape(outcomes, rows).T
