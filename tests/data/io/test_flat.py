@@ -256,6 +256,24 @@ def test_rankings_from_lists():
     ]
 
 
+def test_impossible_rankings_are_rejected():
+    data = build(
+        {
+            "systems": [["x", "y"], ["x", None], ["x", "y"], [], ["x", "y"], ["y", "x"]],
+            "ranks": [["1", "2"], ["1", "2"], ["0", "1"], [], ["1", "1.5"], ["1", None]],
+            "responses.start": [["0", "1"], ["0", "1"], ["0", "1"], [], ["0", "1"], ["early", "1"]],
+        }
+    )
+    assert data.rankings["ranks"].to_list() == [[1, 2]]
+    assert {row.line: row.reason for row in data.report.rejected} == {
+        2: "the response is missing: no text, id or system",
+        3: "ranks holds 0, no whole number from 1",
+        4: "nothing was ranked",
+        5: "ranks holds 1.5, no whole number from 1",
+        6: "start 'early' is not a number",
+    }
+
+
 def test_rankings_without_ranks_are_best_first():
     data = build({"systems": [["x", "y", "z"], ["z", "x"]], "count": [4, 2]})
     assert data.rankings["ranks"].to_list() == [[1, 2, 3], [1, 2]]
@@ -284,6 +302,25 @@ def test_segments_and_media():
     )
     assert images.media.rows() == [(f"{n}.png", "image", f"{n}.png") for n in (1, 2, 3)]
     assert images.counts()["responses"] == 3
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        ["system_a", "system_b", "outcome", "annotator_id", "annotators.group"],
+        ["prompt", "text_a", "text_b", "outcome"],
+        ["text", "value"],
+    ],
+)
+def test_no_rows_are_no_data(schema):
+    assert build(pl.DataFrame(schema=dict.fromkeys(schema, pl.String))).counts() == {}
+
+
+def test_rankings_carry_the_prompt_where_items_are_only_named():
+    data = build({"systems": [["x", "y"]], "prompt": ["p"], "shown_order": [[1, 0]]})
+    row = data.rankings.to_dicts()[0]
+    assert row["prompt_id"] == data.prompts["prompt_id"][0] and row["shown_order"] == [1, 0]
+    assert "prompt_id" not in data.responses.columns or data.responses["prompt_id"].null_count() == 2
 
 
 def test_signals_have_a_text_of_their_own():

@@ -12,7 +12,7 @@ from typing import Any
 import polars as pl
 
 from preflearn.data.io import flat_roles, flat_rows, flat_sides
-from preflearn.data.io.flat_roles import Roles, Side
+from preflearn.data.io.flat_roles import Roles
 from preflearn.data.reading import ImportReport
 from preflearn.data.schema import TABLES
 from preflearn.data.tables import PreferenceData
@@ -126,10 +126,14 @@ def _rankings(
             "a ranking needs a list of what was ranked.", cure="Give texts, systems or response_ids as lists."
         )
     folded = [*lists.values(), *(column for column in (ranks, order) if column)]
-    frame = _reject_uneven(frame, folded, report, original)
-    frame = frame.with_row_index("_row")
-    items = frame.explode(folded)
-    item_roles = Roles("rankings", [Side("", side.parts)], prompt=roles.prompt)
+    frame = flat_rows.reject(frame, _uneven(frame, folded), report, original).with_row_index("_row")
+    items, reasons = flat_rows.inspect(frame.explode(folded), Roles("responses", [side]), report)
+    items, wrong = _rank_numbers(items, ranks, order)
+    items = items.with_columns(pl.coalesce(reasons, wrong).alias("_wrong"))
+    faults = items.group_by("_row", maintain_order=True).agg(pl.col("_wrong").first(ignore_nulls=True))["_wrong"]
+    frame = flat_rows.reject(frame, faults, report, original)
+    items = items.join(frame.select("_row"), on="_row", how="semi", maintain_order="left")
+    item_roles = Roles("rankings", [side], prompt=roles.prompt)
     items, found = flat_sides.place_prompts(items, item_roles, report)
     items, more = flat_sides.place_responses(items, item_roles, report)
     found.update(more)
@@ -149,9 +153,8 @@ def _rankings(
     return found
 
 
-def _reject_uneven(
-    frame: pl.DataFrame, lists: list[str], report: ImportReport, original: pl.DataFrame | None
-) -> pl.DataFrame:
+def _uneven(frame: pl.DataFrame, lists: list[str]) -> pl.Series:
+    """Why a row's lists are no ranking (null = they are one)."""
     lengths = [pl.col(column).list.len() for column in lists]
     uneven = pl.any_horizontal([length.ne_missing(lengths[0]) for length in lengths])
     nothing = pl.any_horizontal([length.fill_null(0) == 0 for length in lengths])
@@ -161,12 +164,22 @@ def _reject_uneven(
         .when(uneven)
         .then(pl.lit(f"the lists {', '.join(lists)} have different lengths"))
     )
-    marked = frame.with_columns(reason.alias("_reason"))
-    bad = marked.filter(pl.col("_reason").is_not_null())
-    if not bad.height:
-        return frame
-    report.reject(flat_rows.rejected(bad, report.source, original))
-    return marked.filter(pl.col("_reason").is_null()).drop("_reason")
+    return frame.select(reason.alias("reason"))["reason"]
+
+
+def _rank_numbers(items: pl.DataFrame, ranks: str | None, order: str | None) -> tuple[pl.DataFrame, pl.Series]:
+    """Ranks (from 1) and shown positions (from 0) as whole numbers, and why an item has none (null = it has)."""
+    wrong = pl.Series("wrong", [None], dtype=pl.String).new_from_index(0, items.height)
+    for column, low in ((ranks, 1), (order, 0)):
+        if column is None:
+            continue
+        number = pl.col(column).cast(pl.Float64, strict=False)
+        whole = pl.when((number == number.round(0)) & (number >= low)).then(number.cast(pl.Int32, strict=False))
+        bad = pl.col(column).is_not_null() & whole.is_null()
+        reason = pl.when(bad).then(pl.format(f"{column} holds {{}}, no whole number from {low}", pl.col(column)))
+        wrong = items.select(pl.coalesce(wrong, reason).alias("wrong"))["wrong"]
+        items = items.with_columns(whole.alias(column))
+    return items, wrong
 
 
 def _judgments(

@@ -46,32 +46,44 @@ def check(
     Raises:
         InputError: a whole column has a type from which the plan's type cannot be made.
     """
-    wrong: list[pl.Expr] = []
-    casts: list[pl.Expr] = []
+    typed, reasons = inspect(frame, roles, report)
+    reject(frame, reasons, report, original)
+    frame = typed.filter(reasons.is_null())
+    return _drop_zero_counts(frame, roles, report)
+
+
+def inspect(frame: pl.DataFrame, roles: Roles, report: ImportReport) -> tuple[pl.DataFrame, pl.Series]:
+    """The frame in the plan's types, and for each row the reason why it cannot be used (null = it can)."""
     planned = {checked.column: checked for checked in _planned(roles)}  # one column may serve both sides
     columns = [checked for checked in planned.values() if _is_cast(checked, frame.schema[checked.column])]
+    wrong: list[pl.Expr] = []
+    casts: list[pl.Expr] = []
     for checked in columns:
         found = frame.schema[checked.column]
         expression = soft_cast(checked.column, found, checked.planned, checked.table)
         casts.append(expression.alias(f"_cast:{checked.column}"))
         wrong += _cast_failures(checked, found)
-    if casts:
-        frame = frame.with_columns(casts)
-        for checked in columns:
-            if checked.planned.dtype.is_float():
-                _count_nan(frame, checked, report)
+    frame = frame.with_columns(casts)
+    for checked in columns:
+        if checked.planned.dtype.is_float():
+            _count_nan(frame, checked, report)
     wrong += _impossible(roles, {checked.planned.name: checked for checked in columns if checked.table == roles.kind})
     wrong += _absent_sides(roles)
-    if wrong:
-        reasons = frame.select(pl.coalesce([*wrong, pl.lit(None, dtype=pl.String)]).alias("reason"))["reason"]
-        if reasons.null_count() < frame.height:
-            bad = frame.with_columns(reasons.alias("_reason")).filter(pl.col("_reason").is_not_null())
-            report.reject(rejected(bad, report.source, original))
-            frame = frame.filter(reasons.is_null())
-    if casts:
-        frame = frame.with_columns(pl.col(f"_cast:{one.column}").alias(one.column) for one in columns)
-        frame = frame.select(pl.exclude("^_cast:.*$"))
-    return _drop_zero_counts(frame, roles, report)
+    reason = pl.coalesce([*wrong, pl.lit(None, dtype=pl.String)]).alias("reason")
+    reasons = frame.with_columns(reason)["reason"]
+    frame = frame.with_columns(pl.col(f"_cast:{one.column}").alias(one.column) for one in columns)
+    return frame.drop(f"_cast:{one.column}" for one in columns), reasons
+
+
+def reject(
+    frame: pl.DataFrame, reasons: pl.Series, report: ImportReport, original: pl.DataFrame | None = None
+) -> pl.DataFrame:
+    """The rows without a reason; the others become rejected rows."""
+    if reasons.null_count() == frame.height:
+        return frame
+    bad = frame.with_columns(reasons.alias("_reason")).filter(pl.col("_reason").is_not_null())
+    report.reject(rejected(bad, report.source, original))
+    return frame.filter(reasons.is_null())
 
 
 def rejected(bad: pl.DataFrame, source: str, original: pl.DataFrame | None = None) -> Iterator[Rejected]:
