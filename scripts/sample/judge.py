@@ -135,7 +135,7 @@ def traits(responses: pl.DataFrame) -> pl.DataFrame:
         (pl.col("list_items") >= 2).cast(pl.Float64).alias("list"),
     )
     columns = ["long", "warm", "list"]
-    return raw.with_columns((pl.col(columns) - pl.col(columns).mean()) / pl.col(columns).std())
+    return raw.with_columns(((pl.col(columns) - pl.col(columns).mean()) / pl.col(columns).std()).round(6))
 
 
 def judged(data: PreferenceData) -> tuple[PreferenceData, Truth]:
@@ -209,7 +209,9 @@ def leaderboard(data: PreferenceData, measured: pl.DataFrame, shares: dict[str, 
     ]
     expected = pl.concat(rows).with_row_index("n").with_columns(pl.format("e{}", "n").alias("comparison_id")).drop("n")
     model = ranking.Davidson(cluster=None).fit(data.replace(comparisons=expected))
-    return pl.DataFrame({"system": model.items_, "strength": model.strengths_}).sort("strength", descending=True)
+    limit = pl.DataFrame({"system": model.items_, "strength": model.strengths_})
+    # Rounded, so that sums taken in another order do not change the stored file.
+    return limit.with_columns(pl.col("strength").round(6)).sort("strength", descending=True)
 
 
 def _durations(votes: simulate.Simulation, responses: pl.DataFrame) -> pl.Series:
