@@ -166,13 +166,14 @@ def alpha_nominal(found: Coincidences, settings: Settings, *, mirrored: bool = T
     symmetrised.
     """
     kinds = found.margin.shape[1]
-    columns = np.column_stack([found.people, found.agreeing / (found.people - 1), found.margin])
+    margins = found.margin
+    if mirrored:
+        side = 0.5 * (margins[:, FIRST] + margins[:, SECOND])
+        margins = np.column_stack([side, margins[:, TIE], side])
+    columns = np.column_stack([found.people, found.agreeing / (found.people - 1), margins])
 
     def alpha(totals: Floats) -> Floats:
         n, agreeing, margin = totals[..., 0], totals[..., 1], totals[..., 2:]
-        if mirrored:
-            side = 0.5 * (margin[..., FIRST] + margin[..., SECOND])
-            margin = np.stack([side, margin[..., TIE], side], axis=-1)
         return _alpha(1 - agreeing / n, (n**2 - (margin**2).sum(axis=-1)) / (n * (n - 1)))
 
     reason = "only one answer was ever given" if kinds else "there are no answers"
@@ -187,12 +188,12 @@ def alpha_interval(found: Coincidences, settings: Settings, *, mirrored: bool = 
 
     Source: Krippendorff (2011), Computing Krippendorff's alpha-reliability, section E (interval).
     """
-    columns = np.column_stack([found.people, found.distance / (found.people - 1), found.first, found.second])
+    first = np.zeros_like(found.first) if mirrored else found.first
+    columns = np.column_stack([found.people, found.distance / (found.people - 1), first, found.second])
 
     def alpha(totals: Floats) -> Floats:
         n, distance, first, second = (totals[..., k] for k in range(4))
-        centre = 0.0 if mirrored else first
-        return _alpha(distance / n, 2 * (n * second - centre**2) / (n * (n - 1)))
+        return _alpha(distance / n, 2 * (n * second - first**2) / (n * (n - 1)))
 
     return _bootstrapped(found, columns, alpha, "every answer is the same", settings)
 

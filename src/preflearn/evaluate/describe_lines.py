@@ -54,7 +54,8 @@ def _imports(report: Mapping[str, object]) -> Iterator[str]:
 
 
 def _people(found: People) -> Iterator[str]:
-    yield f"annotators: {found.active:,} judged, {found.recorded:,} recorded"
+    some = found.recorded or found.active
+    yield f"annotators: {found.active:,} judged, {found.recorded:,} recorded" if some else "annotators: none"
     if found.active:
         busiest = f"; the busiest tenth made {found.busiest_tenth:.0%}" if found.busiest_tenth is not None else ""
         yield f"  judgments each: {found.per_annotator.text()}{busiest}"
@@ -114,8 +115,10 @@ def _graph(found: Connectivity) -> Iterator[str]:
         ("undefeated", found.undefeated, found.n_undefeated),
         ("winless", found.winless, found.n_winless),
     ):
-        if n:
+        if n and found.among == "systems":
             yield f"  {word}: {_list(list(names[:_LISTED]), n - len(names[:_LISTED]))}"
+        elif n:
+            yield f"  {word}: {n:,} {found.among}"
 
 
 def _rated(found: RatingQuestion) -> Iterator[str]:

@@ -10,7 +10,9 @@ KEYS = ("criterion", "protocol", "answered_by")
 SHOWN = 100
 """Questions with figures of their own, those with most judgments first; the rest is counted."""
 ENOUGH = 10
-"""Fewer annotators than this are taken as given: intervals are then about them, over prompts."""
+FEW = 3
+"""With fewer annotators than `ENOUGH` intervals are over prompts, and about these annotators, if prompts are enough;
+with fewer than `FEW` an interval over annotators would say nothing."""
 
 
 class QuestionKey(NamedTuple):
@@ -58,16 +60,15 @@ def further(frame: pl.DataFrame, keys: list[QuestionKey]) -> tuple[int, int]:
 
 
 def cluster_of(frame: pl.DataFrame) -> str | None:
-    """What intervals treat as one: annotators if there are enough, else prompts likewise, else the more numerous.
+    """What intervals treat as one: `ENOUGH` annotators, else `ENOUGH` prompts, else `FEW` annotators.
 
-    None where neither has two values: every judgment stands for itself.
+    None otherwise: every judgment stands for itself, and intervals are about just these people and prompts.
     """
-    distinct = {name: frame[name].drop_nulls().n_unique() for name in ("annotator", "prompt") if name in frame.columns}
-    for name, n in distinct.items():
-        if n >= ENOUGH:
+    distinct = {name: frame[name].drop_nulls().n_unique() for name in ("annotator", "prompt")}
+    for name, least in (("annotator", ENOUGH), ("prompt", ENOUGH), ("annotator", FEW)):
+        if distinct[name] >= least:
             return name
-    best = max(distinct, key=lambda name: distinct[name])
-    return best if distinct[best] > 1 else None
+    return None
 
 
 def per_key(frame: pl.DataFrame, keys: list[QuestionKey], which: str) -> pl.LazyFrame:
