@@ -176,7 +176,8 @@ def _planned(roles: Roles) -> Iterator[Checked]:
     for table, parts in groups:
         for name, column in parts.items():
             planned = TABLES[table].column(name)
-            if planned is not None:
+            by_item = table == "rankings" and planned is not None and isinstance(planned.dtype, pl.List)
+            if planned is not None and not by_item:  # lists of a ranking are checked item by item
                 yield Checked(column, planned, table)
 
 
