@@ -117,7 +117,7 @@ def test_malformed_rankings_stay_and_ids_do_not_collide():
     assert "1 rankings without any pair" in step(done)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.lists(st.lists(st.one_of(st.none(), st.integers(1, 4)), min_size=0, max_size=5), max_size=6))
 def test_pairs_say_what_the_ranks_say(lists):
     data = rankings(
@@ -139,7 +139,7 @@ def test_pairs_say_what_the_ranks_say(lists):
 # -- pairs -> rankings
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(st.lists(st.lists(st.integers(1, 3), min_size=3, max_size=5), min_size=1, max_size=4))
 def test_rankings_survive_the_way_through_pairs(lists):
     data = PreferenceData(

@@ -157,7 +157,7 @@ def test_every_judgment_is_in_exactly_one_record(case, by):
             assert ((index >= 0) & (index < len(record.rows))).all()
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(st.data())
 def test_indices_lead_back_to_the_tables(draw):
     """Whatever is recorded or not: (record, index) gives the response that the table names."""

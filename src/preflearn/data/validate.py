@@ -102,26 +102,27 @@ def validate(data: PreferenceData, *, train: PreferenceData | None = None) -> Va
 
 
 def _row_problems(data: PreferenceData, table: str) -> list[Problem]:
-    """All rules of single rows, in one pass over the table."""
+    """All rules of single rows: one pass over the table counts, a second shows examples of what is broken."""
+    frame = data.select(table, [column.name for column in TABLES[table].columns])
+    rules = [(rule, rule.broken.fill_null(False)) for rule in row_rules(table)]
+    counts = _row(frame.select(broken.sum().alias(str(i)) for i, (_, broken) in enumerate(rules)))
+    found = [(rule, broken, count) for (rule, broken), count in zip(rules, counts) if count]
+    if not found:
+        return []
     key = pl.col(TABLES[table].key).cast(pl.String)
-    rules = row_rules(table)
-    found = (
-        data.select(table, [column.name for column in TABLES[table].columns])
-        .select(
-            *(rule.broken.fill_null(False).sum().alias(f"count{i}") for i, rule in enumerate(rules)),
-            *(
-                key.filter(rule.broken.fill_null(False)).head(EXAMPLES).implode().alias(f"keys{i}")
-                for i, rule in enumerate(rules)
-            ),
+    shown = _row(
+        frame.select(
+            key.filter(broken).head(EXAMPLES).implode().alias(str(i)) for i, (_, broken, _) in enumerate(found)
         )
-        .collect(engine="streaming")
-        .row(0, named=True)
     )
     return [
-        Problem(table, rule.column, rule.rule, rule.severity, found[f"count{i}"], _shown(found[f"keys{i}"]), rule.cure)
-        for i, rule in enumerate(rules)
-        if found[f"count{i}"]
+        Problem(table, rule.column, rule.rule, rule.severity, count, _shown(keys), rule.cure)
+        for (rule, _, count), keys in zip(found, shown)
     ]
+
+
+def _row(frame: pl.LazyFrame) -> tuple[Any, ...]:
+    return frame.collect(engine="streaming").row(0)
 
 
 def _link_problems(rule: LinkRule) -> list[Problem]:
