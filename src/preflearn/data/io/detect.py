@@ -43,7 +43,9 @@ def detected(path: Path, frame: pl.DataFrame) -> Format:
 
 def unknown(path: Path, columns: list[str]) -> InputError:
     """The error for columns that no format knows: it names the three nearest formats and the way out."""
-    ranked = sorted(FORMATS, key=lambda one: -_likeness(one, columns))[:3]
+    likeness = {one.name: _likeness(one, columns) for one in FORMATS}
+    near = [one for one in FORMATS if likeness[one.name] >= 0.3] or [FORMATS[-1]]
+    ranked = sorted(near, key=lambda one: -likeness[one.name])[:3]
     needs = "; ".join(f"{one.name} needs {' or '.join(one.needs)}" for one in ranked)
     return InputError(
         f"no known format has these columns: {', '.join(columns) or 'none'}.",

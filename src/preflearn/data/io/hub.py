@@ -200,7 +200,7 @@ def _failed(named: HubName, error: Exception) -> InputError:
         cure = "Check the revision."
     else:
         cure = (
-            "Check the network, or fetch it on a machine that has one (huggingface-cli download --repo-type dataset "
+            "Check the network, or fetch it on a machine that has one (hf download --repo-type dataset "
             f"{named.name} --local-dir DIR) and import DIR."
         )
     return InputError(f"the hub data set cannot be fetched ({kind}: {text}).", value=f"{PREFIX}{named.name}", cure=cure)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
@@ -14,8 +14,6 @@ from preflearn.data.io import detect, hub, lazy, tables_in
 from preflearn.data.io.base import Format, Sample
 from preflearn.data.io.files import read_frame, stem_of
 from preflearn.data.io.formats import FORMATS
-from preflearn.data.io.mapping import Mapping as MappingFile
-from preflearn.data.io.mapping import load_mapping, mapping_from_pairs, read_mapped
 from preflearn.data.io.messages import conversations, holds_json
 from preflearn.data.io.plain import PLAIN
 from preflearn.data.io.rows import SOURCE
@@ -23,6 +21,9 @@ from preflearn.data.reading import ImportReport
 from preflearn.data.schema import TABLES
 from preflearn.data.tables import PreferenceData
 from preflearn.errors import InputError
+
+if TYPE_CHECKING:
+    from preflearn.data.io.mapping import Mapping as MappingFile
 
 _SHOWN = 5
 """Rejected rows that a strict import names."""
@@ -79,6 +80,9 @@ def read(
         data = _files(files, format, report, path)
     elif path.is_dir():
         data = _directory(path, format, report)
+    elif format == "tables":
+        report.format = "tables"
+        data = tables_in.read_tables({stem_of(path): path}, report)
     else:
         data = _files([path], format, report, path)
     return _checked(data, report, strict, provenance)
@@ -136,12 +140,16 @@ def _checked(data: PreferenceData, report: ImportReport, strict: bool, provenanc
 
 
 def _mapped(mapping: Any, paths: list[Path], report: ImportReport) -> PreferenceData:
+    from preflearn.data.io import (
+        mapping as mappings,
+    )  # pydantic takes a while to load, and most imports need no mapping
+
     if isinstance(mapping, Sequence) and not isinstance(mapping, str):
-        mapping = mapping_from_pairs(mapping)
-    elif not isinstance(mapping, MappingFile):
-        mapping = load_mapping(mapping)
+        mapping = mappings.mapping_from_pairs(mapping)
+    elif not isinstance(mapping, mappings.Mapping):
+        mapping = mappings.load_mapping(mapping)
     report.format = f"mapping {mapping.name}"
-    return read_mapped(mapping, *paths, report=report)
+    return mappings.read_mapped(mapping, *paths, report=report)
 
 
 def _directory(path: Path, format: str | None, report: ImportReport) -> PreferenceData:
@@ -168,12 +176,12 @@ def _directory(path: Path, format: str | None, report: ImportReport) -> Preferen
 
 
 def _data_files(folder: Path) -> list[Path]:
-    """Data files of a directory, else of its `data` directory (the layout of the hub)."""
-    for place in (folder, folder / "data"):
-        if place.is_dir():
-            found = [path for path in sorted(place.iterdir()) if path.is_file() and hub.is_data(path.name)]
-            if found:
-                return found
+    """Data files of a directory, else of its `data` directory (the hub's layout), else of all directories in it."""
+    for place, pattern in ((folder, "*"), (folder / "data", "*"), (folder, "**/*")):
+        found = [path for path in sorted(place.glob(pattern)) if path.is_file()]
+        found = [path for path in found if hub.is_data(str(path.relative_to(folder)))]
+        if found:
+            return found
     return []
 
 
@@ -260,6 +268,11 @@ def _run(one: Format, reading: Callable[[], PreferenceData], place: Path) -> Pre
     """A reader's work; a column that is not there or of an odd type is the input's fault when a format was forced."""
     try:
         return reading()
+    except InputError as error:
+        if error.path is not None:
+            raise
+        where: dict[str, Any] = {"row": error.row, "column": error.column, "value": error.value, "cure": error.cure}
+        raise InputError(error.problem, path=place, **where) from error
     except pl.exceptions.PolarsError as error:
         raise InputError(
             f"this is not what {one.name} looks like: {error}".split("\n")[0] + ".",

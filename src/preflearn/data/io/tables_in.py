@@ -14,7 +14,7 @@ from preflearn.data.io.jsontext import decode
 from preflearn.data.io.messages import conversations
 from preflearn.data.io.rows import LINE
 from preflearn.data.reading import ImportReport
-from preflearn.data.schema import MESSAGES, TABLES, Column
+from preflearn.data.schema import MESSAGES, TABLES, Column, table
 from preflearn.data.tables import PreferenceData
 from preflearn.errors import InputError
 
@@ -47,6 +47,7 @@ def read_tables(files: dict[str, Path], report: ImportReport) -> PreferenceData:
     """
     tables: dict[str, Any] = {}
     for name, path in files.items():
+        table(name)
         frame, bad = read_frame(path)
         report.reject(bad)
         report.read += frame.height + len(bad)

@@ -190,6 +190,13 @@ def _common_beginning(frame: pl.DataFrame, report: ImportReport) -> pl.DataFrame
     ).drop("_cut", "chosen", "rejected")
     report.map("common beginning of chosen and rejected -> prompt", frame["prompt"].count())
     report.map("chosen and rejected do not begin alike -> no prompt", frame["prompt"].null_count())
+    values = pl.concat([frame["text_a"], frame["text_b"].alias("text_a")])
+    short = bool((values.str.len_chars() < 80).all())
+    if frame.height > 10 and values.n_unique() * 5 < values.len() and short:
+        report.note(
+            "chosen and rejected are read as answers, but few short values recur: if they name systems, rename the "
+            "columns to system_a and system_b and add outcome = a."
+        )
     return frame
 
 
