@@ -99,6 +99,40 @@ def test_saved_truth_is_beside_the_data_and_not_in_it(tmp_path: Path) -> None:
         simulate.read_truth(tmp_path)
 
 
+def test_the_logit_of_every_vote_is_the_sum_of_the_terms_in_the_truth() -> None:
+    sim = simulate.run(FULL)
+    truth = sim.truth.tables
+    text = pl.col("system").cast(pl.String)
+    votes = sim.comparisons.with_columns(pl.col("annotator_id").cast(pl.String)).join(
+        truth["annotators"].select("annotator_id", "group"), on="annotator_id", maintain_order="left"
+    )
+    total = np.zeros(votes.height)
+    systems = {}
+    for side, sign in (("a", 1.0), ("b", -1.0)):
+        response = votes.join(
+            sim.responses.select("response_id", text, "length"),
+            left_on=f"response_{side}",
+            right_on="response_id",
+            maintain_order="left",
+        ).with_columns(pl.lit("length").alias("feature"))
+        systems[side] = response["system"]
+        for name, keys, value, times in (
+            ("strengths", {"group": "level", "system": "system"}, "strength", 1.0),
+            ("offsets", {"annotator_id": "annotator_id", "system": "system"}, "offset", 1.0),
+            ("personal_taste", {"annotator_id": "annotator_id", "feature": "feature"}, "weight", response["length"]),
+            ("drift", {"system": "system"}, "change", None),
+        ):
+            found = response.join(truth[name], left_on=list(keys), right_on=list(keys.values()), maintain_order="left")
+            if times is None:  # days are thirty, and a time is kept to the microsecond
+                times = (votes["time"].cast(pl.Int64) - 1_735_689_600_000_000) / (30 * 86_400 * 1e6)
+            total += sign * (found[value] * times).to_numpy()
+    effect = votes.join(truth["position"], on="annotator_id", maintain_order="left")["effect"].to_numpy()
+    total += np.where(votes["shown_first"] == "a", effect, -effect)
+    pair = pl.DataFrame({"system_a": systems["a"], "system_b": systems["b"]})
+    total += pair.join(truth["cycle"], on=["system_a", "system_b"], maintain_order="left")["logit"].to_numpy()
+    assert np.abs(total - truth["votes"]["logit"].to_numpy()).max() < 1e-9
+
+
 def test_simulated_data_keeps_every_rule_of_the_contract() -> None:
     for sim in (simulate.run(FULL), simulate.graded(4, n_votes=500), simulate.adaptive(4, n_votes=500)):
         assert [problem.line() for problem in validate(sim).problems] == []

@@ -145,12 +145,12 @@ def run(scenario: Scenario, on: PreferenceData | None = None) -> Simulation:
                 "some responses have no system, which this utility or sampling needs.", column="responses.system"
             )
     crowd = scenario.population.draw(scenario.stream("population"))
-    bound = {term.kind: term.bind(pool, crowd, scenario.stream(term.kind)) for term in scenario.utility}
-    votes = _collect(scenario, pool, crowd, list(bound.values()))
+    terms = [term.bind(pool, crowd, scenario.stream(term.kind)) for term in scenario.utility]
+    votes = _collect(scenario, pool, crowd, terms)
     comparisons = _comparisons(scenario, pool, crowd, votes)
     tables: dict[str, pl.DataFrame] = {"annotators": crowd.truth()}
-    for kind, term in bound.items():
-        tables[kind] = term.table
+    for term in terms:
+        tables |= term.tables
     link = scenario.answers.part()
     tables["answers"] = pl.DataFrame(
         {

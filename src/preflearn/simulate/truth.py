@@ -23,9 +23,10 @@ class Truth:
     Attributes:
         scenario: everything that was asked for, as plain data (a valid spec, with its seed).
         tables: by name: `annotators` (group, attributes, careless), and one table per term of the utility:
-            `strengths` (level, share, system, strength), `taste` (level, feature, weight), `offsets` (annotator_id,
-            system, offset), `position` (annotator_id, effect), `cycle` (system_a, system_b, logit), `drift` (system,
-            change); `answers` (parameter, value); `votes` (comparison_id, logit, careless) where asked for.
+            `strengths` (level, share, system, strength), `taste` (level, feature, weight) and with personal deviations
+            `personal_taste` (annotator_id, feature, weight), `offsets` (annotator_id, system, offset), `position`
+            (annotator_id, effect), `cycle` (system_a, system_b, logit), `drift` (system, change); `answers` (parameter,
+            value); `votes` (comparison_id, logit, careless) where asked for.
     """
 
     scenario: Mapping[str, Any]

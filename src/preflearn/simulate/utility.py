@@ -52,10 +52,10 @@ class Asked(NamedTuple):
 
 
 class Bound(NamedTuple):
-    """A term that knows its numbers: logit of the questions asked (`[n]`), and the truth as a table."""
+    """A term that knows its numbers: logit of the questions asked (`[n]`), and the truth as tables by name."""
 
     logit: Callable[[Asked], Floats]
-    table: pl.DataFrame
+    tables: dict[str, pl.DataFrame]
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ class Strengths:
                 "strength": theta.reshape(-1),
             }
         )
-        return Bound(logit, table)
+        return Bound(logit, {"strengths": table})
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ class Taste:
     kind: Literal["taste"] = "taste"
 
     def bind(self, pool: Pool, crowd: Crowd, generator: np.random.Generator) -> Bound:
-        """Weights as a table of level, feature, weight."""
+        """Weights by level, feature, weight; with `sd` also everyone's own (annotator_id, feature, weight)."""
         if (self.weights is None) == (self.by_level is None):
             raise InputError("a taste needs exactly one of weights and by_level.")
         if self.by_level is not None:
@@ -168,7 +168,16 @@ class Taste:
                 "weight": weights.reshape(-1),
             }
         )
-        return Bound(logit, table)
+        if not self.sd:
+            return Bound(logit, {"taste": table})
+        own = pl.DataFrame(
+            {
+                "annotator_id": np.repeat(crowd.ids, len(names)),
+                "feature": names * len(crowd),
+                "weight": personal.reshape(-1),
+            }
+        )
+        return Bound(logit, {"taste": table, "personal_taste": own})
 
 
 @dataclass(frozen=True)
@@ -194,7 +203,7 @@ class Offsets:
                 "offset": offsets.reshape(-1),
             }
         )
-        return Bound(logit, table)
+        return Bound(logit, {"offsets": table})
 
 
 @dataclass(frozen=True)
@@ -214,7 +223,7 @@ class Position:
         def logit(asked: Asked) -> Floats:
             return np.asarray(nuisance.position(np.where(asked.a_first, 1.0, -1.0), effects[asked.annotator]))
 
-        return Bound(logit, pl.DataFrame({"annotator_id": crowd.ids, "effect": effects}))
+        return Bound(logit, {"position": pl.DataFrame({"annotator_id": crowd.ids, "effect": effects})})
 
 
 @dataclass(frozen=True)
@@ -256,7 +265,7 @@ class Cycle:
         a, b = np.nonzero(~np.eye(n, dtype=bool))
         names = pl.Series(pool.systems)
         table = pl.DataFrame({"system_a": names.gather(a), "system_b": names.gather(b), "logit": skew[a, b]})
-        return Bound(logit, table)
+        return Bound(logit, {"cycle": table})
 
 
 @dataclass(frozen=True)
@@ -285,7 +294,7 @@ class Drift:
             passed = asked.time if self.shape == "linear" else (asked.time >= self.at).astype(np.float64)
             return np.asarray((change[asked.system_a] - change[asked.system_b]) * passed)
 
-        return Bound(logit, pl.DataFrame({"system": pool.systems, "change": change}))
+        return Bound(logit, {"drift": pl.DataFrame({"system": pool.systems, "change": change})})
 
 
 Term: TypeAlias = Strengths | Taste | Offsets | Position | Cycle | Drift
