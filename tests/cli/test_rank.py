@@ -90,6 +90,19 @@ def test_files(run: Run, camps: Path, tmp_path: Path) -> None:
     assert run(*command, "--force").code == 0
 
 
+def test_what_cannot_be_pooled_is_ranked_by_value(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "criteria.csv"
+    votes = ["x,y,a,help", "y,x,a,help", "x,y,a,help", "x,y,b,harm", "y,x,b,harm", "x,y,b,harm"]
+    path.write_text("\n".join(["system_a,system_b,outcome,criterion_id", *votes]))
+    assert run("rank", path).code == 2, "criteria are never pooled"
+    page, table = tmp_path / "p.html", tmp_path / "t.csv"
+    document = run("rank", path, "--by", "criterion_id", "--html", page, "--csv", table, "--json").document
+    assert document["items"] == [] and "criteria" in document["reason"]
+    assert {value: part["items"][0]["item"] for value, part in document["by"].items()} == {"help": "x", "harm": "y"}
+    assert "criterion_id = harm" in page.read_text() and len(table.read_text().splitlines()) == 5
+    assert run("rank", path, "--by", "criterion_id", "--save", tmp_path / "m").code == 2
+
+
 def test_terminal_text_fits_80_columns(run: Run, ties: Path) -> None:
     table = run("rank", ties).out.split("\n\n")[0]
     assert "[" in table and max(map(len, table.splitlines())) <= 80

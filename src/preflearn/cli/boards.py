@@ -27,11 +27,17 @@ TIES = {
 """What a model makes of ties."""
 
 
+LISTED_SILENT = 3
+"""Items without votes that get a line each; more of them are named by the warning below the table."""
+
+
 def show_board(say: Say, board: Leaderboard, *, title: str | None = None) -> None:
     """The table of one leaderboard and the lines below it."""
     if title:
         say.heading(title)
-    statuses = any(standing.status != "estimable" for standing in board.items)
+    silent = [standing for standing in board.items if standing.status == "no_votes"]
+    listed = [standing for standing in board.items if standing.status != "no_votes" or len(silent) <= LISTED_SILENT]
+    statuses = any(standing.status != "estimable" for standing in listed)
     fields = [
         Field("place", right=True),
         Field("tier", right=True),
@@ -41,7 +47,7 @@ def show_board(say: Say, board: Leaderboard, *, title: str | None = None) -> Non
         Field("votes", right=True),
         *([Field("status")] if statuses else []),
     ]
-    say.table(fields, [_row(standing, board.scale, statuses) for standing in board.items])
+    say.table(fields, [_row(standing, board.scale, statuses) for standing in listed])
     shown = [effect for effect in board.effects if effect.estimate is not None]
     if shown:
         say.table(

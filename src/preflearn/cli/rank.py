@@ -11,10 +11,11 @@ import typer
 from preflearn.cli.options import Criterion, Data, Level, Since, Until, check_output, open_data
 from preflearn.cli.say import Document, Say
 from preflearn.cli.verb import verb
+from preflearn.errors import InputError
 
 if TYPE_CHECKING:
-    from preflearn.errors import InputError
-    from preflearn.ranking import Leaderboard
+    from preflearn.data import PreferenceData
+    from preflearn.ranking import Leaderboard, RatingModel
 
 
 class Model(StrEnum):
@@ -122,13 +123,14 @@ def run(
 
     with say.working("fitting"):
         chosen = model.value if model is not None else model_for(opened)
-        fitted = build(chosen, **options).fit(opened)
-        board = fitted.leaderboard(**shown)
+        fitted, board, refused = _everyone(build(chosen, **options), opened, shown, by)
         boards = rank_by(opened, by, chosen, **options, **shown) if by is not None else {}
-    document = {**board.as_dict(), **({"notes": list(notes)} if notes else {})}
+    document: Document = board.as_dict() if board is not None else {"items": [], "reason": refused}
+    if notes:
+        document["notes"] = list(notes)
     if by is not None:
         document["by"] = {value: _document(part) for value, part in boards.items()}
-    _show(say, board, boards, by)
+    _show(say, board if board is not None else refused, boards, by)
     if csv is not None:
         _write_csv(csv, board, boards, by)
         say.note(f"table: {csv}")
@@ -138,9 +140,28 @@ def run(
         html.write_text(board_html(board, boards, by=by), encoding="utf-8")
         say.note(f"page: {html}")
     if save is not None:
+        if board is None:
+            raise InputError(f"there is no model of everyone to save: {refused}")
         fitted.save(save)
         say.note(f"model: {save}")
     return document
+
+
+def _everyone(
+    model: RatingModel, data: PreferenceData, shown: dict[str, Any], by: str | None
+) -> tuple[RatingModel, Leaderboard | None, str]:
+    """The fitted model and its leaderboard, or why there is none although there may be one for each value of `by`.
+
+    Raises:
+        InputError: there is none, and no `by`.
+    """
+    try:
+        fitted = model.fit(data)
+        return fitted, fitted.leaderboard(**shown), ""
+    except InputError as error:
+        if by is None:
+            raise
+        return model, None, str(error)
 
 
 def clusters(given: list[str] | None, otherwise: str) -> str | list[str] | None:
@@ -156,27 +177,30 @@ def _document(part: Leaderboard | InputError) -> Document:
     return part.as_dict() if isinstance(part, Leaderboard) else {"error": str(part)}
 
 
-def _show(say: Say, board: Leaderboard, boards: dict[str, Leaderboard | InputError], by: str | None) -> None:
+def _show(say: Say, board: Leaderboard | str, boards: dict[str, Leaderboard | InputError], by: str | None) -> None:
     from preflearn.cli.boards import show_board
     from preflearn.ranking import Leaderboard
 
-    show_board(say, board, title="Everyone" if by else None)
-    for value, part in boards.items():
+    for title, part in {"Everyone": board, **{f"{by} = {value}": part for value, part in boards.items()}}.items():
         if isinstance(part, Leaderboard):
-            show_board(say, part, title=f"{by} = {value}")
+            show_board(say, part, title=title if by else None)
         else:
-            say.heading(f"{by} = {value}")
+            say.heading(title)
             say.line(f"not ranked because {part}")
 
 
-def _write_csv(path: Path, board: Leaderboard, boards: dict[str, Leaderboard | InputError], by: str | None) -> None:
+def _write_csv(
+    path: Path, board: Leaderboard | None, boards: dict[str, Leaderboard | InputError], by: str | None
+) -> None:
     import polars as pl
 
     from preflearn.ranking import Leaderboard
 
-    if by is None:
+    if by is None and board is not None:
         board.write_csv(path)
         return
     parts = [(value, part) for value, part in [("(everyone)", board), *boards.items()] if isinstance(part, Leaderboard)]
-    frames = [part.table().select(pl.lit(value).alias(by), pl.all()) for value, part in parts]
+    frames = [part.table().select(pl.lit(value).alias(str(by)), pl.all()) for value, part in parts]
+    if not frames:
+        raise InputError("no value can be ranked, so there is no table to write.", path=path)
     pl.concat(frames).write_csv(path)

@@ -21,7 +21,7 @@ def run(
     by: Annotated[
         str | None,
         typer.Option(
-            "--by", metavar="COLUMN", help="Compare the values of any column (default: groups of annotators)."
+            "--by", metavar="COLUMN", help="Compare the values of any column (default: groups of annotators, or kinds)."
         ),
     ] = None,
     item: Annotated[

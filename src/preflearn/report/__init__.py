@@ -28,13 +28,13 @@ def write(data: PreferenceData, path: str | Path, **options: Any) -> None:
 
 
 def board_html(
-    board: Leaderboard,
+    board: Leaderboard | None,
     boards: Mapping[str, Leaderboard | PreflearnError] | None = None,
     *,
     by: str | None = None,
     title: str = "Leaderboard",
 ) -> str:
-    """The page of one leaderboard, or of one for everyone and one for each value of a column `by`."""
+    """The page of one leaderboard, of one for everyone (None: not known) and one for each value of a column `by`."""
     from preflearn.report.build import board_page
     from preflearn.report.render import render
 

@@ -15,8 +15,9 @@ from preflearn.report import asked as asking
 from preflearn.report import truth as truths
 from preflearn.report import usual as usuals
 from preflearn.report.asked import ask
-from preflearn.report.blocks import Block, Page, Prose, Section, Tile
-from preflearn.report.estimates import Estimates, estimate
+from preflearn.report.blocks import Block, Bullets, Page, Prose, Section, Tile
+from preflearn.report.estimates import SHOWN_GROUPS, Estimates, estimate
+from preflearn.report.groups import compare
 from preflearn.report.heldout import HeldOut
 from preflearn.report.truth import Truth
 
@@ -84,45 +85,55 @@ def build(
 
 
 def board_page(
-    board: Leaderboard,
+    board: Leaderboard | None,
     boards: Mapping[str, Leaderboard | PreflearnError],
     *,
     by: str | None,
     title: str = "Leaderboard",
 ) -> Page:
-    """The page of leaderboards that are there already, as `preflearn rank --html` has them."""
-    from preflearn.report.groups import compare
+    """The page of leaderboards that are there already, as `preflearn rank --html` has them.
 
+    Args:
+        board: of everyone; None where only the values of `by` can be ranked.
+        boards: by value, or why there is none.
+    """
     shown = {name: part for name, part in boards.items() if isinstance(part, Leaderboard)}
+    some = board if board is not None else next(iter(shown.values()), None)
+    failed = [f"{name} is not ranked: {part}" for name, part in boards.items() if not isinstance(part, Leaderboard)]
+    warned = {name: part.warnings for name, part in shown.items()}
+    care = [trust.sentence(warning) for warning in board.warnings] if board is not None else []
+    care += [f"{name}: {trust.sentence(warning)}" for name, found in warned.items() for warning in found] + failed
     usable = {name: part for name, part in shown.items() if any(standing.se for standing in part.items)}
-    failed = {name: str(part) for name, part in boards.items() if not isinstance(part, Leaderboard)}
+    compares = board is not None and len(usable) > 1
     estimates = Estimates(
-        model=board.model,
+        model=some.model if some is not None else "none",
         board=board,
-        position=next((effect for effect in board.effects if effect.name == "position"), "it was not estimated"),
-        by=by if len(usable) > 1 else None,
-        boards=usable if len(usable) > 1 else {},
-        unranked=failed,
-        comparison=compare(usable) if len(usable) > 1 else None,
+        reason="only the values below are ranked" if shown else "nothing can be ranked",
+        position=next((e for e in some.effects if e.name == "position"), "not estimated") if some else "not estimated",
+        by=by if compares else None,
+        boards=dict(list(usable.items())[:SHOWN_GROUPS]) if compares else {},
+        comparison=compare(dict(list(usable.items())[:SHOWN_GROUPS])) if compares else None,
     )
-    caution = [trust.sentence(warning) for warning in board.warnings]
-    caution += [f"{name} is not ranked: {reason}" for name, reason in failed.items()]
-    sections = [_leaderboard(estimates), _groups(estimates), sources.section(estimates)]
-    if caution:
-        from preflearn.report.blocks import Bullets
-
-        sections.insert(2, Section("trust", "Where care is due", (Bullets(tuple(caution), "caution"),)))
-    subtitle = (
-        f"{board.n_votes:,} votes" + (f" of {board.n_annotators:,} annotators" if board.n_annotators else "") + "."
-    )
-    summary = [leaderboards.headline(board), leaderboards.tiers(board), leaderboards.spread(board)]
+    each = tuple(leaderboards.plot(part, caption=f"{by} = {name}") for name, part in shown.items())
+    sections = [
+        _leaderboard(estimates),
+        _groups(estimates),
+        Section("each", f"By {by}", each) if each else None,
+        Section("trust", "Where care is due", (Bullets((*caution, *failed), "caution"),))
+        if caution or failed
+        else None,
+        sources.section(estimates),
+    ]
+    told = [leaderboards.headline(part) for part in ([board] if board is not None else [])]
+    told += [f"{by} = {name}: {leaderboards.headline(part)}" for name, part in list(shown.items())[:SHOWN_GROUPS]]
+    votes = board.n_votes if board is not None else sum(part.n_votes for part in shown.values())
     return Page(
         title=title,
-        subtitle=subtitle,
-        tiles=(Tile(f"{board.n_votes:,}", "votes"), Tile(f"{len(board.items):,}", "items")),
-        summary=tuple(sentence for sentence in summary if sentence),
+        subtitle=f"{votes:,} votes.",
+        tiles=(Tile(f"{votes:,}", "votes"), Tile(f"{len(some.items) if some else 0:,}", "items")),
+        summary=tuple(told) or ("Nothing can be ranked.",),
         sections=tuple(section for section in sections if section is not None),
-        footer=footer(board.data_fingerprint),
+        footer=footer(some.data_fingerprint if some is not None else None),
     )
 
 

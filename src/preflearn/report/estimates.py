@@ -22,6 +22,10 @@ from preflearn.report.votes import compared
 SHOWN_GROUPS = 6
 """Groups compared; with more values of a column the ones with most votes."""
 SHOWN_CRITERIA = 8
+NAMELESS = (
+    "the responses are not those of named systems, so nothing recurs that could be ranked; another column of responses "
+    "can be named instead (--item), also response_id for single responses"
+)
 
 
 @dataclass(frozen=True)
@@ -76,6 +80,8 @@ def estimate(
         data, notes, cluster = compared(data)
     except PreflearnError as error:
         return Estimates("none", reason=str(error))
+    if item == "system" and not _named(data):
+        return Estimates("none", notes, reason=NAMELESS)
     model = model_for(data)
     criteria = criteria_of(data)
     chosen = criterion if criterion is not None or len(criteria) < 2 else criteria[0]
@@ -146,13 +152,16 @@ def criteria_of(data: PreferenceData) -> list[str]:
 
 
 def default_by(data: PreferenceData) -> str | None:
-    """`annotators.group` where at least two groups judged."""
-    if "group" not in data.columns("annotators") or "annotator_id" not in data.columns("comparisons"):
+    """Declared groups of annotators where at least two of them judged, else kinds (people, judges) where two did."""
+    if "annotator_id" not in data.columns("comparisons"):
         return None
-    found = attach(data, "comparisons", {"__group": "annotators.group"}).select(
-        pl.col("__group").drop_nulls().n_unique()
-    )
-    return "annotators.group" if found.collect(engine="streaming").item() > 1 else None
+    for column in ("group", "kind"):
+        if column in data.columns("annotators"):
+            found = attach(data, "comparisons", {"__value": f"annotators.{column}"})
+            different = found.select(pl.col("__value").drop_nulls().n_unique()).collect(engine="streaming").item()
+            if different > 1:
+                return f"annotators.{column}"
+    return None
 
 
 def _position(board: Leaderboard) -> Effect | str:
@@ -160,6 +169,14 @@ def _position(board: Leaderboard) -> Effect | str:
     if found is None:
         return "which side was shown first is not recorded"
     return found if found.estimate is not None else "the votes do not determine it"
+
+
+def _named(data: PreferenceData) -> bool:
+    """Whether any response tells which system made it."""
+    if "system" in data.columns("responses"):
+        known = data.lazy("responses").select(pl.col("system").is_not_null().any())
+        return bool(known.collect(engine="streaming").item())
+    return not data.height("responses")
 
 
 def _shown_first(data: PreferenceData) -> bool:

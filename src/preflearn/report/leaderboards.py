@@ -18,6 +18,8 @@ NOT_RANKED = {
     "no_votes": "no votes",
     "estimable": "not computable",
 }
+SHOWN_WITHOUT = 20
+"""Items without a strength that get a line."""
 SHOWN_ITEMS = 100
 """Items drawn; a page with more says how many are left out and where all of them are."""
 
@@ -47,7 +49,7 @@ def plot(
                 group=f"Tier {standing.tier}" if opens else None,
             )
         )
-    for index, standing in enumerate(rest[:SHOWN_ITEMS]):
+    for index, standing in enumerate(rest[:SHOWN_WITHOUT]):
         reason = NOT_RANKED.get(standing.status, standing.status)
         rows.append(
             Row(
@@ -206,15 +208,19 @@ def group_sentences(everyone: Leaderboard, boards: Mapping[str, Leaderboard], co
     ends = [f"{_place_words(boards[group], largest.item)} in {group}" for group in (largest.high, largest.low)]
     out.append(f"They are furthest apart on {largest.item}: {', '.join(ends)}.")
     leader = _top(everyone)
-    against = [group for group, board in boards.items() if _top(board) not in (None, leader)]
+    against = [group for group, board in boards.items() if leader in _ranked(board) and _top(board) != leader]
     if leader is not None and against:
         tops = join([f"within {group} it is {_top(boards[group])}" for group in against])
         out.append(f"With all votes pooled {leader} comes out on top; {tops}.")
     return out
 
 
+def _ranked(board: Leaderboard) -> list[str]:
+    return [standing.item for standing in board.items if standing.strength is not None]
+
+
 def _top(board: Leaderboard) -> str | None:
-    return next((standing.item for standing in board.items if standing.strength is not None), None)
+    return next(iter(_ranked(board)), None)
 
 
 def _place_words(board: Leaderboard, item: str) -> str:
