@@ -101,7 +101,7 @@ def _outcomes(
     word = pl.col("outcome").cast(pl.String)
     counted = rows.group_by(word.alias("word")).agg(pl.len().alias("rows")).collect(engine="streaming").sort("word")
     found_words = counted["word"].drop_nulls().to_list()
-    words, names = _words(found), set(systems)
+    words, names = plain.outcome_words(found), set(systems)
     known = {one: words[one.strip().lower()] for one in found_words if one.strip().lower() in words}
     for one, n in counted.rows():
         if one is None or not one.strip():
@@ -128,14 +128,6 @@ def _outcomes(
                 cure="Import the file: rows like this are then set aside.",
             )
     return rows.with_columns(outcome.alias("outcome"))
-
-
-def _words(found: plain.Layout) -> dict[str, str]:
-    words = {word: outcome for outcome, all_words in plain._OUTCOMES.items() for word in all_words}
-    if found.numbers is not None:
-        first, second = found.numbers
-        words.update({str(first): "a", str(second): "b", **({"0": "tie"} if first else {})})
-    return words
 
 
 def _without_systems(rows: pl.LazyFrame, path: Path, report: ImportReport) -> pl.LazyFrame:

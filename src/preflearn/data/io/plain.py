@@ -216,6 +216,15 @@ def _plan_name(column: str) -> str:
     return _normal(column) if _normal(column) in _ROLE_NAMES else column
 
 
+def outcome_words(found: Layout) -> dict[str, str]:
+    """What people write for the winner (in lower case) -> the plan's outcome; numbers where the sides bear numbers."""
+    words = {word: outcome for outcome, all_words in _OUTCOMES.items() for word in all_words}
+    if found.numbers is not None:
+        first, second = found.numbers
+        words.update({str(first): "a", str(second): "b", **({"0": "tie"} if first else {})})
+    return words
+
+
 def _outcomes(frame: pl.DataFrame, found: Layout, report: ImportReport) -> pl.DataFrame:
     """Common words for the winner -> the plan's; the name of one of the two systems -> its side. Others stay."""
     if "outcome" not in frame.columns:
@@ -229,10 +238,7 @@ def _outcomes(frame: pl.DataFrame, found: Layout, report: ImportReport) -> pl.Da
             column=source,
             cure=f"Use a mapping with outcome: {{column: {source}, values: {{0: a, 1: b}}}} (docs/mapping.md).",
         )
-    words = {word: outcome for outcome, all_words in _OUTCOMES.items() for word in all_words}
-    if found.numbers is not None:
-        first, second = found.numbers
-        words.update({str(first): "a", str(second): "b", **({"0": "tie"} if first else {})})
+    words = outcome_words(found)
     value = column.cast(pl.String).str.strip_chars()
     if column.dtype.is_float():
         value = value.str.strip_suffix(".0")
