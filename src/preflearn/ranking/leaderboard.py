@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import polars as pl
 from scipy.special import expit
-from scipy.stats import t as student
+from scipy.special import stdtrit
 
 from preflearn.errors import InputError
 from preflearn.ranking.cells import Floats
@@ -211,7 +211,7 @@ def transform(
 
 def critical_value(covariance: Covariance, level: float) -> float:
     """Two-sided quantile: t with clusters - 1 degrees of freedom, normal without clusters."""
-    return float(student.ppf((1 + level) / 2, min(max(covariance.degrees_of_freedom, 1.0), 1e9)))
+    return float(stdtrit(min(max(covariance.degrees_of_freedom, 1.0), 1e9), (1 + level) / 2))
 
 
 def mean_win_probability(strengths: Floats) -> Floats:

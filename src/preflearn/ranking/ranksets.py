@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from preflearn.ranking.cells import Floats, Ints
 from preflearn.ranking.covariance import Covariance
@@ -92,7 +92,7 @@ def difference_errors(covariance: Covariance, n: int) -> Floats:
 def _by_intervals(strengths: Floats, covariance: Covariance, draws: Floats, level: float) -> RankSets:
     errors = covariance.standard_errors()[: len(strengths)]
     if covariance.matrix is None:  # resampled draws understate the far tail: use the union bound
-        critical = float(norm.ppf(1 - (1 - level) / (2 * len(strengths))))
+        critical = float(ndtri(1 - (1 - level) / (2 * len(strengths))))
     else:
         largest = np.max(np.abs(draws) / np.where(errors > 0, errors, np.inf), axis=1)
         critical = float(np.quantile(largest, level))
