@@ -119,9 +119,7 @@ def board_page(
         _leaderboard(estimates),
         _groups(estimates),
         Section("each", f"By {by}", each) if each else None,
-        Section("trust", "Where care is due", (Bullets((*caution, *failed), "caution"),))
-        if caution or failed
-        else None,
+        Section("trust", "Where care is due", (Bullets(tuple(care), "caution"),)) if care else None,
         sources.section(estimates),
     ]
     told = [leaderboards.headline(part) for part in ([board] if board is not None else [])]
