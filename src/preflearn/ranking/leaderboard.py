@@ -9,8 +9,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import polars as pl
-from scipy.special import expit
-from scipy.special import stdtrit
+from scipy.special import expit, stdtrit
 
 from preflearn.errors import InputError
 from preflearn.ranking.cells import Floats
