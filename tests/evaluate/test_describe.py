@@ -127,6 +127,15 @@ def test_questions_are_not_pooled() -> None:
     assert any("5 further questions" in line for line in rest.lines())
 
 
+def test_a_response_against_itself_is_counted_apart() -> None:
+    data = votes(["a", "b", "tie"], response_b=["x", "y", "x"], annotator_id=["u", "v", "w"])
+    found = describe(data, **QUICK)
+    question = _only(found)
+    assert (question.against_itself, question.overlap.items) == (2, 1)
+    assert question.connectivity is not None and question.connectivity.items == 2
+    assert any("against itself: 2" in line for line in found.lines())
+
+
 def test_contexts_are_different_items() -> None:
     data = votes(["a", "b"], annotator_id=["u", "v"], context=["as a child", "as a judge"])
     assert _only(describe(data, **QUICK)).overlap.shared == 0

@@ -162,8 +162,7 @@ def alpha_nominal(found: Coincidences, settings: Settings, *, mirrored: bool = T
     Expected disagreement is 1 - sum_c n_c (n_c - 1) / (N (N - 1)) with unequal n_c; without ties and mirrored it tends
     to 1/2, and alpha to 2 * agreement - 1.
 
-    Source: Krippendorff (2011), Computing Krippendorff's alpha-reliability, section C (nominal), with margins
-    symmetrised.
+    Source: Krippendorff (2011), Computing Krippendorff's alpha-reliability (nominal data), with margins symmetrised.
     """
     kinds = found.margin.shape[1]
     margins = found.margin
@@ -186,7 +185,7 @@ def alpha_interval(found: Coincidences, settings: Settings, *, mirrored: bool = 
     For comparisons (`mirrored`, codes 1/2, 0, -1/2) this is the ordinal form in which a tie lies halfway; for ratings
     it is the interval form.
 
-    Source: Krippendorff (2011), Computing Krippendorff's alpha-reliability, section E (interval).
+    Source: Krippendorff (2011), Computing Krippendorff's alpha-reliability (interval data).
     """
     first = np.zeros_like(found.first) if mirrored else found.first
     columns = np.column_stack([found.people, found.distance / (found.people - 1), first, found.second])

@@ -78,7 +78,10 @@ class Length:
 
 @dataclass(frozen=True)
 class Question:
-    """Figures of one criterion asked under one protocol of one kind of annotators; n counts judgments, or items."""
+    """Figures of one criterion asked under one protocol of one kind of annotators; n counts judgments, or items.
+
+    Soft labels are counted and make edges, but enter no share, slope or agreement: nobody chose.
+    """
 
     criterion: str | None
     protocol: str | None
@@ -87,6 +90,8 @@ class Question:
     judgments: int
     outcomes: dict[str, int]
     """Judgments by answer, with `soft` (a teacher's probability) and `unjudged`."""
+    against_itself: int
+    """Judgments between a response and itself; they are no item and no edge."""
     ties: Figure
     """Share of ties (of any kind) among answers other than skip."""
     clustered_by: str
@@ -176,6 +181,7 @@ def _question(
         rows=frame.height,
         judgments=judgments(frame),
         outcomes=_ordered(answers),
+        against_itself=judgments(frame.filter(pl.col("low") == pl.col("high"))),
         ties=proportion(
             cluster_totals(answered, cluster, pl.col("kind") == TIED, one),
             judgments(answered),

@@ -78,6 +78,8 @@ def _question(found: Question) -> Iterator[str]:
     yield _title(found)
     yield f"  answers: {_tally(found.outcomes)}"
     yield f"  ties: {found.ties.text(percent=True)}, clustered by {found.clustered_by}"
+    if found.against_itself:
+        yield f"  a response against itself: {found.against_itself:,} judgments, left out of agreement and graph"
     overlap = found.overlap
     share = "" if overlap.share is None else f" ({overlap.share:.0%})"
     yield f"  items: {overlap.items:,}, judged by two or more people: {overlap.shared:,}{share}"

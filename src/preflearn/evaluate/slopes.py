@@ -37,7 +37,7 @@ def logistic_slope(
         unit: what a cluster is, for the reason when there is only one.
 
     Source: Huber (1967) sandwich; clusters and the factor U / (U - 1) as in Cameron and Miller (2015), A practitioner's
-    guide to cluster-robust inference, J. Human Resources 50, 317-372, equation 11; t quantile with U - 1 degrees.
+    guide to cluster-robust inference, J. Human Resources 50, 317-372; t quantile with U - 1 degrees.
     """
     n = round(float(count.sum()))
     return attempt(lambda: _fit(x, y, count, cluster, n, level, unit), n)
