@@ -176,6 +176,18 @@ def test_by_any_column_of_any_table() -> None:
         score([0.8, 0.8, 0.3], data, by="colour")
 
 
+def test_clusters_without_decided_judgments_do_not_break_the_intervals() -> None:
+    outcomes: list[str | None] = ["tie"] * 6 + ["a", "b"]
+    data = votes(outcomes, p=[0.6] * 8, p_tie=[0.2] * 8, annotator_id=list("uuvvwwxx"))
+    found = score(Stub(), data, n_bootstrap=200)
+    # of four people only one decided: a third of the resamples does not hold that person
+    for name in ("ece", "auc", "brier_decided"):
+        figure = found.figures()[name]
+        assert figure.value is not None and figure.low is None
+        assert "too few clusters" in (figure.reason or ""), name
+    assert found.log_loss.low is not None
+
+
 def test_default_clusters_are_prompts_then_annotators_then_rows() -> None:
     outcomes, p = ["a", "b", "a", "b"], [0.7] * 4
     both = votes(outcomes, prompt_id=["p", "p", "q", "q"], annotator_id=["u", "v", "w", "w"])

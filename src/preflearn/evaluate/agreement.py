@@ -221,9 +221,10 @@ def _bootstrapped(
         units = Units(np.arange(found.units), found.units).dealt(settings.seed)
         sums = np.column_stack([np.bincount(units.code, weights=c, minlength=units.size) for c in ordered.T])
         resampled = statistic(Bootstrap(units, settings.n_bootstrap, settings.seed).totals(sums))
-        if np.ptp(resampled[np.isfinite(resampled)], axis=None) < 1e-12:
+        found_interval = percentile(resampled, settings.level)
+        if np.nanmax(resampled) - np.nanmin(resampled) < 1e-12:
             raise NotComputable("every item says the same, so resampling shows no spread")
-        return percentile(resampled, settings.level)
+        return found_interval
 
     return attempt(lambda: estimate(value, interval, found.units))
 

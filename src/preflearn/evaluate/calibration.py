@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from preflearn.errors import NotComputable
 from preflearn.evaluate.figures import Interval
 from preflearn.evaluate.metrics import Floats
 
@@ -117,8 +118,13 @@ def interval(value: float, gaps: Floats, total: Floats, level: float = 0.95) -> 
         value: the error observed.
         gaps: resampled residual sums, [replicates, bins].
         total: resampled total weight, [replicates].
+
+    Raises:
+        NotComputable: more than one resample in ten has no weight.
     """
-    shares = gaps / total[:, None]
+    shares = _shares(gaps, total)
+    if len(shares) < 0.9 * len(total):
+        raise NotComputable("too few clusters hold such judgments to resample them")
     errors = np.abs(shares).sum(axis=1)
     low, high = np.quantile(errors, [0.5 - level / 2, 0.5 + level / 2])
     by_chance = np.quantile(np.abs(shares - shares.mean(axis=0)).sum(axis=1), level)
@@ -135,5 +141,15 @@ def noise_floor(gaps: Floats, total: Floats) -> float:
     Args:
         gaps: resampled residual sums, [replicates, bins].
         total: resampled total weight, [replicates].
+
+    Raises:
+        NotComputable: more than one resample in ten has no weight.
     """
-    return float((gaps / total[:, None]).std(axis=0).sum() * math.sqrt(2 / math.pi))
+    shares = _shares(gaps, total)
+    return float(shares.std(axis=0).sum() * math.sqrt(2 / math.pi)) if len(shares) else 0.0
+
+
+def _shares(gaps: Floats, total: Floats) -> Floats:
+    """Residuals per unit of weight, of the resamples that drew any weight."""
+    drawn = total > 0
+    return np.asarray(gaps[drawn] / total[drawn, None])
