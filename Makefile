@@ -39,7 +39,7 @@ bench: $(VENV)/.dev ## Speed and memory beside other libraries, side by side in 
 	$(BIN)/python benchmarks/ranking.py
 
 experiments: $(VENV)/.dev ## One fresh seed of every proof, and the table of the documentation.
-	$(BIN)/python -m preflearn.experiments
+	$(BIN)/python -m preflearn.experiments run
 
 clean: ## Remove what was built; the virtual environment stays.
 	rm -rf out build dist site .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

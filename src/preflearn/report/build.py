@@ -195,7 +195,7 @@ def _summary(estimates: Estimates, question: Question | None) -> list[str]:
         return [f"No leaderboard could be made: {(estimates.reason or 'there are no comparisons').rstrip('.')}."]
     out: list[str | None] = [leaderboards.headline(board)]
     if estimates.comparison is not None:
-        out += leaderboards.group_sentences(board, estimates.boards, estimates.comparison)
+        out.append(" ".join(leaderboards.group_sentences(board, estimates.boards, estimates.comparison)))
     if estimates.independent:
         out.append(leaderboards.inflation_sentence(board, estimates.independent))
     if not isinstance(estimates.position, str):
