@@ -8,6 +8,7 @@ DATA   ?=
 WORKERS ?= 2
 
 BIN := $(VENV)/bin
+PEERS := $(VENV)/peers
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 RUN_PYTEST := $(BIN)/python -m pytest
 
@@ -35,8 +36,8 @@ lint: $(VENV)/.dev ## Style, formatting, strict types, layers.
 docs: $(VENV)/.docs ## The documentation, into site/.
 	$(BIN)/mkdocs build --strict
 
-bench: $(VENV)/.dev ## Speed and memory beside other libraries, side by side in one run.
-	$(BIN)/python benchmarks/ranking.py
+bench: $(PEERS)/.stamp ## Speed and memory beside other libraries, side by side in one run.
+	$(PEERS)/bin/python benchmarks/ranking.py
 
 experiments: $(VENV)/.dev ## One fresh seed of every proof, and the table of the documentation.
 	$(BIN)/python -m preflearn.experiments run
@@ -67,3 +68,10 @@ $(VENV)/.dev: pyproject.toml | $(BIN)/python
 $(VENV)/.docs: pyproject.toml | $(BIN)/python
 	@$(PIP) install --quiet --editable '.[docs]'
 	@touch $(VENV)/.base $@
+
+# Other libraries live apart: what they pin must not change what the project is tested with.
+$(PEERS)/.stamp: benchmarks/requirements.txt pyproject.toml | $(BIN)/python
+	@echo "Installing the libraries to be measured beside (once, some minutes)."
+	@$(PYTHON) -m venv $(PEERS)
+	@$(PEERS)/bin/python -m pip --disable-pip-version-check install --quiet --editable . -r benchmarks/requirements.txt
+	@touch $@
