@@ -125,7 +125,7 @@ def inverse_propensity(seed: int) -> Figures:
                 simulate.Strengths(dict(zip(names, theta.tolist(), strict=True))),
                 simulate.Cycle(beats=tuple(beats)),
             ),
-            sampling=simulate.Popular(dict(zip(names, (8.0, 8.0, 1.0, 1.0, 8.0, 1.0, 1.0, 1.0), strict=True))),
+            sampling=simulate.Adaptive("close", batches=20, scale=0.3, explore=0.2),
             seed=seed,
         )
     )
