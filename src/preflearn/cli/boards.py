@@ -57,8 +57,6 @@ def show_board(say: Say, board: Leaderboard, *, title: str | None = None) -> Non
         )
     say.line()
     say.line(basis(board))
-    for reason, n in board.excluded.items():
-        say.line(f"  {n:,.0f} judgments are not counted: {reason}")
     for warning in board.warnings:
         say.warn(warning)
 
@@ -109,6 +107,8 @@ def basis(board: Leaderboard) -> str:
     """What the figures rest on, in one sentence."""
     people = f" of {board.n_annotators:,} annotators" if board.n_annotators else ""
     errors = f"clustered by {' and '.join(board.clustered_by)}" if board.clustered_by else "votes taken as independent"
+    if board.interval == "none":
+        return f"{board.n_votes:,} votes{people}; {board.model}: no strength is computable, for the reasons given."
     unsettled = "" if board.converged else "; the fit did not converge"
     return (
         f"{board.n_votes:,} votes{people}; {board.model}: {TIES.get(board.model, board.model)}; "

@@ -7,8 +7,12 @@ from typing import NamedTuple
 import polars as pl
 
 from preflearn.data import PreferenceData
-from preflearn.data.convert import rankings_to_pairs, ratings_to_pairs
+from preflearn.data.convert import counts_to_votes, rankings_to_pairs, ratings_to_pairs
 from preflearn.errors import InputError
+
+
+_REPEATED = 1_000_000
+"""Up to so many rankings counted rows are repeated; beyond, one counted row is one cluster."""
 
 
 class Compared(NamedTuple):
@@ -30,11 +34,13 @@ def compared(data: PreferenceData) -> Compared:
     if data.height("comparisons"):
         return Compared(data, (), "auto")
     if data.height("rankings"):
+        nobody = "annotator_id" not in data.columns("rankings")
+        if nobody and _judged(data) <= _REPEATED:
+            data = counts_to_votes(data, table="rankings")  # so that each ranking is a cluster of its own
         pairs = rankings_to_pairs(data)
         _check(pairs, "rankings")
-        single = "annotator_id" not in data.columns("rankings") and not _counted(data)
         note = "There are no comparisons; rankings are taken as all the pairs that they imply, unranked below ranked."
-        return Compared(pairs, (note, _step(pairs)), "ranking_id" if single else "auto")
+        return Compared(pairs, (note, _step(pairs)), "ranking_id" if nobody else "auto")
     if data.height("ratings"):
         if not _any(data, "ratings", "value"):
             raise InputError(
@@ -51,7 +57,10 @@ def compared(data: PreferenceData) -> Compared:
             if means
             else "There are no comparisons; of two responses that one annotator rated on one scale the higher one wins."
         )
-        return Compared(pairs, (note, _step(pairs)), "auto")
+        # Every pair of one prompt shares its ratings with others of that prompt.
+        nobody = "annotator_id" not in data.columns("ratings")
+        prompts = "prompt_id" if nobody and not alone else "auto"
+        return Compared(pairs, (note, _step(pairs)), prompts)
     raise InputError(
         "nothing was judged: there are no comparisons, rankings or ratings.",
         cure=f"The data has: {', '.join(data.counts()) or 'nothing'}.",
@@ -76,7 +85,8 @@ def _any(data: PreferenceData, table: str, column: str) -> bool:
     return bool(data.lazy(table).select(pl.col(column).is_not_null().any()).collect(engine="streaming").item())
 
 
-def _counted(data: PreferenceData) -> bool:
+def _judged(data: PreferenceData) -> int:
+    """How many rankings the counted rows stand for."""
     if "count" not in data.columns("rankings"):
-        return False
-    return bool(data.lazy("rankings").select((pl.col("count") > 1).any()).collect(engine="streaming").item())
+        return data.height("rankings")
+    return int(data.lazy("rankings").select(pl.col("count").fill_null(1).sum()).collect(engine="streaming").item())
