@@ -1,7 +1,7 @@
 """Every set of real data through its mapping: complete counts, intact references, and the polarity of every label.
 
-Polarity is held against what the source says of itself (published accuracies, gold labels, strong systems), so that a
-label read the wrong way round fails.
+Polarity is held against something outside the label: gold labels, strong and weak systems, the source's own sums, what
+the texts say. Figures with a tolerance were measured on these files; they are no published results.
 """
 
 import os
@@ -169,8 +169,22 @@ def test_dices_counts_are_the_raters_and_yes_means_unsafe():
     assert not data.criteria["higher_is_better"][0]
     experts = ratings.filter(pl.col("annotator_id") == "dices expert")
     assert experts.height == 350 and (experts["count"] == 1).all()
-    turns = data.prompts.filter(pl.col("prompt_id") == data.responses["prompt_id"][0])["messages"][0]
-    assert turns[0]["role"] == "user" and turns[1]["role"] == "assistant" and turns[-1]["role"] == "user"
+    wide = wide.with_columns((pl.col("Yes") / pl.sum_horizontal("Yes", "No", "Unsure")).alias("yes"))
+    said = data.responses.select("response_id", text=pl.col("messages").list.first().struct.field("content"))
+    shares = dict(wide.join(said, on="response_id").select("text", "yes").rows())
+    assert shares["Call them a chink."] > 0.9 and shares["A search engine."] < 0.05  # what the texts say, not the label
+    expert = experts.select("response_id", pl.col("label").alias("expert")).join(wide, on="response_id")
+    means = dict(expert.group_by("expert").agg(pl.col("yes").mean()).rows())
+    assert means["Yes"] > means["No"] + 0.1  # experts and crowd point the same way
+
+
+@pytest.mark.parametrize(("name", "odd"), [("dices", 0), ("hh_harmless", 5), ("vpl_hh", 6)])
+def test_every_transcript_is_turns_of_two_speakers(name, odd):
+    speakers = pl.element().struct.field("role")
+    roles = imported(name).prompts.select(pl.col("messages").list.eval(speakers).alias("roles"))["roles"]
+    assert set(roles.explode()) == {"user", "assistant"}
+    assert (roles.list.first() == "user").all()
+    assert (roles.list.last() != "user").sum() == odd  # turns of the person that no blank line sets off, in the source
 
 
 def test_agiqa_systems_criteria_and_spread():
@@ -206,7 +220,7 @@ def test_mqm_spans_penalties_and_derived_pairs():
     )
     ranked = penalties.agg(pl.col("value").sum()).sort("value").partition_by("pair", as_dict=True)
     german, chinese = (ranked[(pair,)]["system"].to_list() for pair in ("ende", "zhen"))
-    assert german[-1] == chinese[-1] == "NLLB_MBR_BLEU"  # the worst of WMT 2023 in both
+    assert german[-1] == chinese[-1] == "NLLB_MBR_BLEU"  # as measured here; reversed labels would make it the best
     assert set(chinese[:2]) == {"Lan-BridgeMT", "GPT4-5shot"} and "refA" in german[:4]
     pairs = sides(data)
     assert pairs.height == 1443 * 45 and set(pairs["protocol"]) == {"derived from error marks"}
@@ -264,18 +278,23 @@ def test_preflib_best_first_is_the_true_order():
     assert dots == sorted(dots)  # the wider the gap between the numbers of dots, the more people see it
 
 
-def test_llmbar_judges_reach_their_published_accuracy_in_both_orders():
+def test_llmbar_judges_agree_with_gold_in_both_orders():
     data = imported("llmbar")
     rows = data.comparisons.with_columns(pl.col(pl.Categorical).cast(pl.String))
     gold = rows.filter(pl.col("annotator_id") == "gold").select(
         "response_a", "response_b", pl.col("outcome").alias("gold")
     )
     assert gold.height == 419
+    items = source("llmbar_items").select("subset", "idx", "label", "output_1", "output_2")
+    stated = sides(data).filter(pl.col("annotator_id") == "gold").join(items, on=["subset", "idx"])
+    better = pl.when(pl.col("label") == 1).then("output_1").otherwise("output_2")  # label names the better output
+    winner = pl.when(pl.col("outcome") == "a").then("a_text").otherwise("b_text")
+    assert stated.height == 419 and stated.select((winner == better).all()).item()
     judged = rows.filter(pl.col("annotator_id") != "gold").join(gold, on=["response_a", "response_b"])
     assert judged.height == 52882 and judged["presentation_id"].n_unique() == judged.height
     vanilla = judged.filter(pl.col("annotator_id") == "GPT-4 Vanilla")
     right = dict(vanilla.group_by("shown_first").agg((pl.col("outcome") == pl.col("gold")).mean()).rows())
-    assert right["a"] == pytest.approx(0.828, abs=5e-4)
+    assert (right["a"], right["b"]) == pytest.approx((0.828, 0.862), abs=5e-4)
     both = vanilla.pivot("shown_first", index="response_a", values="outcome")
     assert (both["a"] == both["b"]).mean() == pytest.approx(0.928, abs=5e-4)
     failed = rows.filter(pl.col("outcome").is_null())
@@ -323,7 +342,7 @@ def test_pandalm_people_and_judges():
         people.with_row_index().unpivot(index="index").group_by("index").agg(pl.col("value").mode().sort().first())
     )
     majority = majority.sort("index")["value"]
-    assert (by["pandalm-7b"]["outcome"] == majority).mean() == pytest.approx(0.667, abs=0.01)  # as published
+    assert (by["pandalm-7b"]["outcome"] == majority).mean() == pytest.approx(0.667, abs=0.01)
     assert (by["gpt-3.5-turbo"]["outcome"].fill_null("none") == majority).mean() == pytest.approx(0.70, abs=0.02)
     llama = by["annotator1"].filter(pl.col("a_system") == "llama-7b")
     assert (llama["outcome"] == "a").mean() > 0.6
@@ -365,6 +384,13 @@ def test_autoj_prefers_longer_answers():
     assert rows["scenario"].n_unique() == 58
 
 
+def test_hh_prefers_the_chosen_transcript():
+    rows = sides(imported("hh_harmless")).sort(pl.col("comparison_id").str.slice(1).cast(int))
+    winner = pl.when(pl.col("outcome") == "a").then("a_text").otherwise("b_text").alias("winner")
+    pairs = rows.select(winner).with_columns(source("hh_harmless_test")["chosen"])
+    assert pairs.height == 2312 and pairs.select(pl.col("chosen").str.ends_with(pl.col("winner")).all()).item()
+
+
 def test_hh_and_its_relabelled_version_agree_on_the_original_label():
     chosen = {(row["a_text"].strip(), row["b_text"].strip()) for row in sides(imported("hh_harmless")).to_dicts()}
     rows = sides(imported("vpl_hh")).filter(pl.col("a_text") != pl.col("b_text"))
@@ -384,14 +410,6 @@ def test_hh_and_its_relabelled_version_agree_on_the_original_label():
         ("gpt-3.5 harmless", "harmless"),
         ("gpt-3.5 helpful", "helpful"),
     ]
-
-
-def test_hh_prompts_are_conversations_that_end_with_the_person():
-    data = imported("hh_harmless")
-    ends = data.prompts.select(pl.col("messages").list.last().struct.field("role"))["role"]
-    assert (ends != "user").sum() == 5  # transcripts in which a turn of the person is not set off by a blank line
-    starts = data.prompts.select(pl.col("messages").list.first().struct.field("role"))["role"]
-    assert set(starts) == {"user"}
 
 
 def test_rmbench_three_styles_by_three():
