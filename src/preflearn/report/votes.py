@@ -10,7 +10,6 @@ from preflearn.data import PreferenceData
 from preflearn.data.convert import counts_to_votes, rankings_to_pairs, ratings_to_pairs
 from preflearn.errors import InputError
 
-
 _REPEATED = 1_000_000
 """Up to so many rankings counted rows are repeated; beyond, one counted row is one cluster."""
 
