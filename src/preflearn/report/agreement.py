@@ -41,12 +41,12 @@ def agreement_sentence(question: Question) -> str:
     observed = question.agreement.observed
     if observed.value is None:
         return f"How much people agree is not known: {observed.reason or 'nothing was judged twice'}."
-    told = f"Two people who judge the same pair give the same answer {_share(observed)} of the time"
+    told = f"Two people who judge the same pair give exactly the same answer {_share(observed)} of the time"
     ceiling = question.agreement.ceiling
     if ceiling.value is None:
         return f"{told}."
     best = percent(ceiling.value)
-    return f"{told}. A model that does not know who judges can hardly be right in more than {best} of the cases."
+    return f"{told}. Without knowing who judges, the exact answer can hardly be foretold more than {best} of the time."
 
 
 def influences(asked: Asked, question: Question | None, position: Effect | str) -> Section:

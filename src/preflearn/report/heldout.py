@@ -92,6 +92,7 @@ def sentence(found: HeldOut) -> str:
     accuracy, loss = known[best].accuracy.value, known[best].log_loss_decided.value
     assert accuracy is not None and loss is not None
     told = f"Votes about {found.unit} that were kept back are predicted best by {best}: {percent(accuracy, 1)} right"
+    told += " (a tie counts as half right)" if known[best].counts.ties else ""
     if USUAL not in known or best == USUAL:
         return f"{told}."
     other = known[USUAL].accuracy.value
