@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import polars as pl
 
 from preflearn.choice import Link
+from preflearn.data.schema import TIES
 from preflearn.errors import InputError
 from preflearn.ranking.cells import Accumulator, Cells, Floats, Ints, cells_of_votes
 
@@ -77,12 +79,12 @@ def codes(
     style_columns: Sequence[str],
 ) -> list[pl.Expr]:
     """Expressions that turn a row into integer codes."""
-    names = list(hard_targets(link))
-    outcome = pl.col("outcome").replace({"both_good": "tie", "both_bad": "tie"})
+    outcome = pl.col("outcome")
+    outcome = pl.when(outcome.is_in(TIES)).then(pl.lit("tie")).otherwise(outcome)
     if len(grades) > 1:
-        grade = pl.col("strength").replace_strict(list(grades), list(range(1, len(grades) + 1)), default=1)
+        grade = _code(pl.col("strength"), {value: place for place, value in enumerate(grades, 1)}, 1, pl.Int64)
         outcome = pl.when(outcome == "tie").then(outcome).otherwise(outcome + grade.cast(pl.String))
-    code = outcome.replace_strict(names, list(range(len(names))), default=-1, return_dtype=pl.Int64)
+    code = _code(outcome, {name: place for place, name in enumerate(hard_targets(link))}, -1, pl.Int64)
     if soft.height:
         pair = pl.struct(pl.col("probability"), pl.col("probability_tie").fill_null(0.0))
         known = soft.select(pl.struct("probability", "probability_tie")).to_series()
@@ -91,7 +93,7 @@ def codes(
             pl.when(pl.col("probability").is_not_null() & pl.col("outcome").is_null()).then(soft_code).otherwise(code)
         )
     item = pl.Enum(list(items))
-    first = pl.col("shown_first").replace_strict(["a", "b"], [1, -1], default=0, return_dtype=pl.Int8)
+    first = _code(pl.col("shown_first"), {"a": 1, "b": -1}, 0, pl.Int8)
     clusters = [
         pl.col(f"__cluster_{name}").cast(pl.Enum(list(values))).to_physical().cast(pl.Int64).alias(f"__cluster_{name}")
         for name, values in labels.items()
@@ -106,6 +108,14 @@ def codes(
         *clusters,
         *(pl.col(f"__x{column}") for column in style_columns),
     ]
+
+
+def _code(column: pl.Expr, codes: Mapping[Any, int], default: int, dtype: type[pl.DataType]) -> pl.Expr:
+    """The code of each value. (`replace_strict` holds the whole column in memory, whatever the engine.)"""
+    out = pl.lit(default, dtype=dtype)
+    for value, code in codes.items():
+        out = pl.when(column == value).then(pl.lit(code, dtype=dtype)).otherwise(out)
+    return out
 
 
 def _batches(compact: pl.LazyFrame, cluster: tuple[str, ...]) -> Iterator[pl.DataFrame]:
