@@ -10,7 +10,6 @@ import argparse
 import hashlib
 import importlib.util
 import json
-import os
 import sys
 import time
 from collections.abc import Sequence
@@ -45,13 +44,16 @@ class Prompt:
 class Decoding:
     """How tokens are drawn: from the `top_k` likeliest, cut to the nucleus of mass `top_p`; temperature 0 is greedy.
 
-    `repetition_penalty` is the divisive penalty of CTRL (Keskar et al. 2019, arXiv 1909.05858), 1 = none.
+    `presence_penalty` is subtracted once from the logit of every token already in the answer, the end token excepted.
+    No `no_repeat_ngram` tokens in a row occur twice in an answer. Neither looks at the prompt: there it would punish
+    the topic's own words and, in a chat, the end token.
     """
 
     temperature: float
     top_p: float
     top_k: int
-    repetition_penalty: float
+    presence_penalty: float
+    no_repeat_ngram: int
     max_new_tokens: int
     seed: int
 
@@ -62,11 +64,19 @@ class System:
 
     name: str
     system_prompt: str
+    examples: tuple[tuple[str, str], ...]
     decoding: Decoding
+
+    def chat(self, prompt: Prompt) -> list[dict[str, str]]:
+        """The messages that the model continues: system prompt, worked examples, and the prompt as the last turn."""
+        messages = [{"role": "system", "content": self.system_prompt}]
+        for question, reply in self.examples:
+            messages += [{"role": "user", "content": question}, {"role": "assistant", "content": reply}]
+        return [*messages, {"role": "user", "content": prompt.text}]
 
     def recipe(self, prompt: Prompt) -> str:
         """Short hash of everything that determines this system's answer to `prompt`; a changed hash means stale."""
-        parts = [MODEL, self.name, self.system_prompt, asdict(self.decoding), prompt.prompt_id, prompt.text]
+        parts = [MODEL, self.chat(prompt), asdict(self.decoding), prompt.prompt_id]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
 
 
@@ -108,17 +118,24 @@ def read_systems(path: Path) -> list[System]:
         raise SampleError(f"{path}:{error.lineno}: not JSON ({error.msg})") from None
     if not isinstance(table, dict) or not table:
         raise SampleError(f"{path}: an object of systems by name is expected")
-    expected = {"system_prompt"} | {field.name for field in fields(Decoding)}
+    decoding_keys = {field.name for field in fields(Decoding)}
+    expected = {"system_prompt", "examples"} | decoding_keys
     systems = []
     for name, row in table.items():
         if not isinstance(row, dict) or set(row) != expected:
             raise SampleError(f"{path}: system '{name}': the keys must be exactly {sorted(expected)}")
-        decoding = Decoding(**{key: value for key, value in row.items() if key != "system_prompt"})
-        if not (decoding.temperature >= 0 and 0 < decoding.top_p <= 1 and decoding.top_k >= 1):
-            raise SampleError(f"{path}: system '{name}': need temperature >= 0, 0 < top_p <= 1, top_k >= 1: {decoding}")
-        if not (decoding.repetition_penalty > 0 and decoding.max_new_tokens >= 1):
-            raise SampleError(f"{path}: system '{name}': need repetition_penalty > 0, max_new_tokens >= 1: {decoding}")
-        systems.append(System(name, row["system_prompt"], decoding))
+        try:
+            examples = tuple((str(question), str(reply)) for question, reply in row["examples"])
+        except (TypeError, ValueError):
+            raise SampleError(f"{path}: system '{name}': examples must be a list of [question, reply]") from None
+        decoding = Decoding(**{key: value for key, value in row.items() if key in decoding_keys})
+        if decoding.temperature < 0 or not 0 < decoding.top_p <= 1:
+            raise SampleError(f"{path}: system '{name}': need temperature >= 0 and 0 < top_p <= 1, not {decoding}")
+        if min(decoding.top_k, decoding.max_new_tokens, decoding.no_repeat_ngram) < 1:
+            raise SampleError(
+                f"{path}: system '{name}': top_k, max_new_tokens and no_repeat_ngram must be at least 1, not {decoding}"
+            )
+        systems.append(System(name, row["system_prompt"], examples, decoding))
     return systems
 
 
@@ -168,7 +185,8 @@ def converted_model(cache: Path) -> Path:
     if model.config.tie_word_embeddings:
         weights.pop("lm_head.weight", None)
     target.mkdir(parents=True, exist_ok=True)
-    save_file({name: value.contiguous() for name, value in weights.items()}, target / "model.safetensors", {"format": "pt"})
+    weights = {name: value.contiguous() for name, value in weights.items()}
+    save_file(weights, target / "model.safetensors", {"format": "pt"})
     model.config.save_pretrained(target)
     tokenizer.save_pretrained(target)
     (target / "complete").touch()
@@ -181,9 +199,11 @@ class RowSampler:
     A processor for `generate(do_sample=False)`: it leaves the drawn token as the only finite score.
     """
 
-    def __init__(self, decoding: Decoding, prompt_ids: Sequence[str]) -> None:
+    def __init__(self, decoding: Decoding, prompt_ids: Sequence[str], prompt_length: int, end_token: int) -> None:
         import numpy as np
 
+        self._prompt_length = prompt_length
+        self._end_token = end_token
         self._decoding = decoding
         keys = [hashlib.sha256(f"{decoding.seed}/{prompt_id}".encode()).digest() for prompt_id in prompt_ids]
         self._uniforms = np.stack(
@@ -195,6 +215,12 @@ class RowSampler:
         """Scores [rows, vocabulary] in; the same shape with 0 at the drawn token and -inf elsewhere out."""
         import torch
 
+        answer = input_ids[:, self._prompt_length :]
+        penalty = torch.zeros_like(scores).scatter(1, answer, self._decoding.presence_penalty)
+        for row, tokens in enumerate(answer.tolist()):
+            penalty[row, self._repeating(tokens)] = torch.inf
+        penalty[:, self._end_token] = 0.0
+        scores = scores - penalty
         if self._decoding.temperature == 0:
             return scores
         top = scores.float().topk(self._decoding.top_k, dim=-1)
@@ -207,6 +233,16 @@ class RowSampler:
         chosen = top.indices.gather(1, (cumulative <= uniform).sum(dim=-1, keepdim=True))
         return torch.full_like(scores, -torch.inf).scatter(1, chosen, 0.0)
 
+    def _repeating(self, tokens: list[int]) -> list[int]:
+        """Tokens that would complete a run which already stands in `tokens`."""
+        size = self._decoding.no_repeat_ngram
+        tail = tokens[max(len(tokens) - size + 1, 0) :]
+        return [
+            tokens[start + size - 1]
+            for start in range(len(tokens) - size + 1)
+            if tokens[start : start + size - 1] == tail
+        ]
+
 
 def answer(model: Any, tokenizer: Any, system: System, prompts: Sequence[Prompt]) -> list[dict[str, Any]]:
     """One batch: the rows of responses.jsonl for `prompts` answered by `system`.
@@ -217,25 +253,26 @@ def answer(model: Any, tokenizer: Any, system: System, prompts: Sequence[Prompt]
     import torch
     from transformers import LogitsProcessorList
 
-    chats = [
-        [{"role": "system", "content": system.system_prompt}, {"role": "user", "content": prompt.text}]
-        for prompt in prompts
-    ]
     inputs = tokenizer.apply_chat_template(
-        chats, add_generation_prompt=True, padding=True, return_tensors="pt", return_dict=True
+        [system.chat(prompt) for prompt in prompts],
+        add_generation_prompt=True,
+        padding=True,
+        return_tensors="pt",
+        return_dict=True,
     )
     decoding = system.decoding
+    prompt_length = inputs["input_ids"].shape[1]
+    sampler = RowSampler(decoding, [prompt.prompt_id for prompt in prompts], prompt_length, tokenizer.eos_token_id)
     with torch.inference_mode():
         output = model.generate(
             **inputs,
             do_sample=False,
             max_new_tokens=decoding.max_new_tokens,
-            repetition_penalty=decoding.repetition_penalty,
             pad_token_id=tokenizer.pad_token_id,
-            logits_processor=LogitsProcessorList([RowSampler(decoding, [prompt.prompt_id for prompt in prompts])]),
+            logits_processor=LogitsProcessorList([sampler]),
         )
     rows = []
-    for prompt, tokens in zip(prompts, output[:, inputs["input_ids"].shape[1] :].tolist(), strict=True):
+    for prompt, tokens in zip(prompts, output[:, prompt_length:].tolist(), strict=True):
         stopped = tokenizer.eos_token_id in tokens
         kept = tokens[: tokens.index(tokenizer.eos_token_id)] if stopped else tokens
         text = tokenizer.decode(kept, skip_special_tokens=True).strip()
@@ -270,10 +307,11 @@ def generate(
         for system in systems
         for start in range(0, len(prompts), batch_size)
     ]
+    current = {key: row.get("recipe") for key, row in found.items()}
     todo = [
         (system, batch)
         for system, batch in batches
-        if any(found.get((prompt.prompt_id, system.name), {}).get("recipe") != system.recipe(prompt) for prompt in batch)
+        if any(current.get((prompt.prompt_id, system.name)) != system.recipe(prompt) for prompt in batch)
     ]
     if todo:
         directory = converted_model(cache)
@@ -282,7 +320,7 @@ def generate(
 
         torch.set_num_threads(threads)
         tokenizer = AutoTokenizer.from_pretrained(directory, padding_side="left")
-        model = AutoModelForCausalLM.from_pretrained(directory, dtype=torch.float32).eval()
+        model = AutoModelForCausalLM.from_pretrained(directory, dtype=torch.float32)
         started = time.monotonic()
         for done, (system, batch) in enumerate(todo, start=1):
             for row in answer(model, tokenizer, system, batch):
@@ -293,8 +331,10 @@ def generate(
             _say(f"batch {done}/{len(todo)} ({system.name}): {elapsed:.0f} s gone, about {left:.0f} s left")
     dropped = len(found.keys() - {(prompt.prompt_id, system.name) for prompt in prompts for system in systems})
     rows = _write(out, prompts, systems, found)
-    _say(f"{out}: {rows} responses, {len(batches) - len(todo)} of {len(batches)} batches were up to date, "
-         f"{dropped} rows of removed prompts or systems left out")
+    _say(
+        f"{out}: {rows} responses, {len(batches) - len(todo)} of {len(batches)} batches were up to date, "
+        f"{dropped} rows of removed prompts or systems left out"
+    )
 
 
 def _read_existing(out: Path) -> dict[tuple[str, str], dict[str, Any]]:
@@ -317,7 +357,7 @@ def _write(
     lines = [json.dumps(found[key], ensure_ascii=False) + "\n" for key in keys if key in found]
     temporary = out.with_name(out.name + ".tmp")
     temporary.write_text("".join(lines), encoding="utf-8")
-    os.replace(temporary, out)
+    temporary.replace(out)
     return len(lines)
 
 
@@ -332,13 +372,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--prompts", type=Path, default=HERE / "prompts.jsonl", help="default: %(default)s")
     parser.add_argument("--systems", type=Path, default=HERE / "systems.json", help="default: %(default)s")
     parser.add_argument("--out", type=Path, default=HERE / "responses.jsonl", help="default: %(default)s")
-    parser.add_argument("--batch-size", type=int, default=30, help="prompts at a time; default: %(default)s")
+    parser.add_argument("--batch-size", type=int, default=23, help="prompts at a time; default: %(default)s")
     parser.add_argument("--threads", type=int, default=2, help="CPU threads; default: %(default)s")
     options = parser.parse_args(arguments)
     if options.batch_size < 1 or options.threads < 1:
         parser.error("--batch-size and --threads must be at least 1")
     if options.cache.resolve().is_relative_to(HERE.parents[1]):
-        parser.error(f"--cache must lie outside the repository ({HERE.parents[1]}): half a gigabyte does not belong there")
+        parser.error(f"--cache holds half a gigabyte: choose a directory outside the repository ({HERE.parents[1]})")
     try:
         generate(
             read_prompts(options.prompts),
