@@ -218,21 +218,22 @@ def _cluster_matrix(
     by_cluster: SortedSums, size: int, place: Callable[[Ints], npt.NDArray[np.int32]], n_cells: int
 ) -> tuple[Ints, sp.csr_array]:
     """Codes of the clusters [U] and their weights in every cell [U, n_cells]."""
-    codes, lengths, columns, values = [], [], [], []
+    total = by_cluster.merged()
+    columns, values = np.empty(total, np.int32), np.empty(total)
+    codes, lengths, end = [], [], 0
     for key, found in by_cluster.pop():
         code, cell = np.divmod(key, size)
         starts = run_starts(code)
         codes.append(code[starts])
         lengths.append(np.diff(starts, append=len(code)))
-        columns.append(place(cell))
-        values.append(found[0])
+        part = slice(end, end := end + len(key))
+        columns[part], values[part] = place(cell), found[0]
     # A cluster may begin in one part and end in the next.
     code, length = np.concatenate(codes), np.concatenate(lengths)
     starts = run_starts(code)
     rows = np.add.reduceat(length, starts) if len(starts) else length
     ends = np.concatenate([[0], np.cumsum(rows)])
-    data = np.concatenate(values), np.concatenate(columns), ends
-    return code[starts], sp.csr_array(data, shape=(len(starts), n_cells))
+    return code[starts], sp.csr_array((values, columns, ends), shape=(len(starts), n_cells))
 
 
 def _mirror(targets: Floats) -> Ints:

@@ -87,6 +87,10 @@ class SortedSums:
         halves = [_Range(key[half].copy(), found[:, half].copy()) for half in (slice(middle), slice(middle, None))]
         self._ranges[index : index + 1] = halves
 
+    def merged(self) -> int:
+        """Merge all that waits; how many distinct keys there are."""
+        return sum(len(part.merged()[0]) for part in self._ranges)
+
     def pop(self) -> Iterator[tuple[Ints, Floats]]:
         ranges, self._ranges, self._bounds = self._ranges, [_Range()], np.zeros(0, np.int64)
         while ranges:
