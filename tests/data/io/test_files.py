@@ -236,7 +236,7 @@ def test_separators_names_and_encodings(tmp_path: Path) -> None:
     assert _read(tmp_path, "d.csv", "a,b\né,2\n".encode("utf-16"))[0].rows() == [(2, "é", 2)]
     assert _read(tmp_path, "e.csv", "a\r1\r2\r")[0].rows() == [(2, 1), (3, 2)]
     assert _read(tmp_path, "f.csv", "a,b\n")[0].height == 0
-    assert _read(tmp_path, "g.csv", "_line,b\n7,x\n")[0].columns == ["_line", "_line_in_source", "b"]
+    assert _read(tmp_path, "g.csv", "_line,b\n7,x\n")[0].columns == ["_line", "source_line", "b"]
 
 
 cells = st.text(st.characters(codec="utf-8", exclude_characters="\r\0", exclude_categories=("Cs",)), max_size=6)

@@ -235,5 +235,68 @@ def test_directories_are_scanned_and_the_rest_is_refused(tmp_path: Path) -> None
             scan(tmp_path / path)
     odd = _battles(20).with_columns(pl.lit("who knows").alias("winner"))
     odd.write_parquet(tmp_path / "odd.parquet")
-    with pytest.raises(InputError, match="no known word"):
+    with pytest.raises(InputError, match=r"20 of 20 rows.*who knows"):
         scan(tmp_path / "odd.parquet")
+
+
+ODD = {
+    "capital": {"system_a": ["x", "y"], "system_b": ["y", "z"], "Outcome": ["a", "tie"]},
+    "missing numbers": {"system_a": ["x"], "system_b": ["y"], "outcome": ["a"], "weight": [float("nan")]},
+    "days": {
+        "model_a": ["x", "y"],
+        "model_b": ["y", "z"],
+        "winner": ["model_a", "tie (bothbad)"],
+        "time": ["2024-01-01T10:00:00Z", "2024-05-01"],
+    },
+    "unknown words": {"system_a": ["x", "y"], "system_b": ["y", "z"], "outcome": ["a", "perhaps"]},
+    "bookkeeping names": {"system_a": ["x"], "system_b": ["y"], "outcome": ["a"], "_id": [7], "_line": [5]},
+    "impossible numbers": {
+        "system_a": ["x", "y", "z", "x"],
+        "system_b": ["y", "z", "x", "z"],
+        "outcome": ["a", "b", "a", "b"],
+        "count": [1, 0, 2, -1],
+        "strength": [1, 2, 0, 1],
+    },
+    "text for numbers": {
+        "system_a": ["x", "y"],
+        "system_b": ["y", "z"],
+        "outcome": ["a", "b"],
+        "weight": ["0.5", "much"],
+    },
+    "two answers": {
+        "system_a": ["x", "y"],
+        "system_b": ["y", "z"],
+        "outcome": ["a", None],
+        "probability": [0.9, 0.4],
+        "shown_first": ["left", "b"],
+    },
+    "no words and no names": {"model_a": ["", "x"], "model_b": ["x", ""], "winner": ["", " "]},
+    "numbers for sides": {"player_1": ["x", "y"], "player_2": ["y", "x"], "winner": [1.0, 0.0], "judge": [7, None]},
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_odd_tables_are_scanned_as_they_are_read(tmp_path: Path, name: str) -> None:
+    pl.DataFrame(ODD[name]).write_parquet(tmp_path / "b.parquet")
+    lazy, eager = scan(tmp_path / "b.parquet"), read(tmp_path / "b.parquet")
+    assert lazy.is_lazy and lazy.report is not None and eager.report is not None
+    text = pl.col(pl.Categorical).cast(pl.String)
+    assert lazy.comparisons.with_columns(text).equals(eager.comparisons.with_columns(text), null_equal=True)
+    assert lazy.report.rejected == eager.report.rejected
+    assert (lazy.report.kept, lazy.report.dropped) == (eager.report.kept, eager.report.dropped)
+    assert lazy.responses["response_id"].to_list() == sorted(eager.responses["response_id"])
+
+
+@pytest.mark.parametrize("name", ["votes.csv", "votes.parquet", "tables/comparisons.csv"])
+def test_columns_that_begin_with_an_underscore_are_kept(tmp_path: Path, name: str) -> None:
+    rows = {"response_a": ["x"], "response_b": ["y"], "outcome": ["a"], "_id": ["k1"], "_line": [9], "source_id": [1]}
+    rows["comparison_id"] = ["c1"]
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    frame = pl.DataFrame(rows)
+    frame.write_parquet(path) if path.suffix == ".parquet" else frame.write_csv(path)
+    data = read(path.parent if "tables" in name else path)
+    kept = data.comparisons.select("source_id", "source_id_2", "source_line").row(0)
+    assert kept == (1, "k1", 9)
+    assert data.report is not None
+    assert data.report.mapped["column _id -> source_id_2 (a leading _ marks bookkeeping)"] == 1

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import polars as pl
 
@@ -17,6 +17,8 @@ from preflearn.data.schema import MESSAGES, TABLES, TIME, Column
 from preflearn.errors import InputError
 
 _TIME_FORMATS = ("%+", "%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d %H:%M", "%Y-%m-%d")
+REASON = "_reason"
+NO_JUDGMENT = "count is 0: the row stands for no judgment"
 _SUBSTANCE = ("text", *MEDIA_ROLES, "media", "part_of", "members", "system", "response_id")
 
 
@@ -49,30 +51,36 @@ def check(
     typed, reasons = inspect(frame, roles, report)
     reject(frame, reasons, report, original)
     frame = typed.filter(reasons.is_null())
-    return _drop_zero_counts(frame, roles, report)
+    kept = frame.filter(stands_for_some(frame.schema, roles))
+    report.drop(NO_JUDGMENT, frame.height - kept.height)
+    return kept
 
 
 def inspect(frame: pl.DataFrame, roles: Roles, report: ImportReport) -> tuple[pl.DataFrame, pl.Series]:
     """The frame in the plan's types, and for each row the reason why it cannot be used (null = it can)."""
+    frame = judged(frame.lazy(), roles, report).collect()
+    return frame.drop(REASON), frame[REASON].alias("reason")
+
+
+def judged(rows: pl.LazyFrame, roles: Roles, report: ImportReport) -> pl.LazyFrame:
+    """Rows in the plan's types with the column `REASON`: why a row cannot be used (null = it can)."""
+    schema = rows.collect_schema()
     planned = {checked.column: checked for checked in _planned(roles)}  # one column may serve both sides
-    columns = [checked for checked in planned.values() if _is_cast(checked, frame.schema[checked.column])]
+    columns = [checked for checked in planned.values() if _is_cast(checked, schema[checked.column])]
     wrong: list[pl.Expr] = []
     casts: list[pl.Expr] = []
     for checked in columns:
-        found = frame.schema[checked.column]
+        found = schema[checked.column]
         expression = soft_cast(checked.column, found, checked.planned, checked.table)
         casts.append(expression.alias(f"_cast:{checked.column}"))
         wrong += _cast_failures(checked, found)
-    frame = frame.with_columns(casts)
-    for checked in columns:
-        if checked.planned.dtype.is_float():
-            _count_nan(frame, checked, report)
+    _count_nan(rows, [checked for checked in columns if checked.planned.dtype.is_float()], report)
     wrong += _impossible(roles, {checked.planned.name: checked for checked in columns if checked.table == roles.kind})
     wrong += _absent_sides(roles)
-    reason = pl.coalesce([*wrong, pl.lit(None, dtype=pl.String)]).alias("reason")
-    reasons = frame.with_columns(reason)["reason"]
-    frame = frame.with_columns(pl.col(f"_cast:{one.column}").alias(one.column) for one in columns)
-    return frame.drop(f"_cast:{one.column}" for one in columns), reasons
+    reason = pl.coalesce([*wrong, pl.lit(None, dtype=pl.String)]).alias(REASON)
+    names = [f"_cast:{one.column}" for one in columns]
+    rows = rows.with_columns(casts).with_columns(reason)
+    return rows.with_columns(pl.col(name).alias(name.removeprefix("_cast:")) for name in names).drop(names)
 
 
 def reject(
@@ -81,7 +89,7 @@ def reject(
     """The rows without a reason; the others become rejected rows."""
     if reasons.null_count() == frame.height:
         return frame
-    bad = frame.with_columns(reasons.alias("_reason")).filter(pl.col("_reason").is_not_null())
+    bad = frame.with_columns(reasons.alias(REASON)).filter(pl.col(REASON).is_not_null())
     report.reject(rejected(bad, report.source, original))
     return frame.filter(reasons.is_null())
 
@@ -250,26 +258,24 @@ def _absent_sides(roles: Roles) -> Iterator[pl.Expr]:
         yield pl.when(~pl.any_horizontal(given)).then(reason) if given else reason
 
 
-def _drop_zero_counts(frame: pl.DataFrame, roles: Roles, report: ImportReport) -> pl.DataFrame:
+def stands_for_some(schema: pl.Schema, roles: Roles) -> pl.Expr:
+    """Whether a row's count is not 0."""
     column = roles.judgment.get("count")
-    if column is None or not frame.schema[column].is_numeric():
-        return frame
-    kept = frame.filter(pl.col(column).fill_null(1) > 0)
-    report.drop("count is 0: the row stands for no judgment", frame.height - kept.height)
-    return kept
+    return pl.lit(True) if column is None or not schema[column].is_numeric() else pl.col(column).fill_null(1) > 0
 
 
-def _count_nan(frame: pl.DataFrame, checked: Checked, report: ImportReport) -> None:
-    raw = pl.col(checked.column)
-    if frame.schema[checked.column].is_float():
-        report.map(f"{checked.planned.name} NaN -> null", _count(frame, raw.is_nan()))
-    elif frame.schema[checked.column] == pl.String:
-        report.map(f"{checked.planned.name} NaN -> null", _count(frame, raw.str.to_lowercase() == "nan"))
-
-
-def _count(frame: pl.DataFrame, mask: pl.Expr) -> int:
-    value: Any = frame.select(mask.sum()).item()
-    return int(value or 0)
+def _count_nan(rows: pl.LazyFrame, columns: list[Checked], report: ImportReport) -> None:
+    schema = rows.collect_schema()
+    masks = {}
+    for checked in columns:
+        if schema[checked.column].is_float():
+            masks[checked.planned.name] = pl.col(checked.column).is_nan()
+        elif schema[checked.column] == pl.String:
+            masks[checked.planned.name] = pl.col(checked.column).str.to_lowercase() == "nan"
+    if masks:
+        counts = rows.select(mask.sum().alias(name) for name, mask in masks.items()).collect(engine="streaming")
+        for name, count in counts.row(0, named=True).items():
+            report.map(f"{name} NaN -> null", count or 0)
 
 
 def _shown(value: pl.Expr) -> pl.Expr:

@@ -5,21 +5,21 @@ Equal to importing the file, row by row, but nothing is held: checks are small q
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from preflearn.data.io import plain
+from preflearn.data.io import flat_roles, flat_rows, plain
 from preflearn.data.io.files import scan_frame
-from preflearn.data.reading import ImportReport, Rejected
-from preflearn.data.schema import OUTCOMES, TABLES
+from preflearn.data.io.rows import LINE, visible
+from preflearn.data.reading import ImportReport
 from preflearn.data.tables import PreferenceData
 from preflearn.errors import InputError
 
-_INDEX = "_row"
-_ROLES = {column.name for column in TABLES["comparisons"].columns} | {"system_a", "system_b"}
+_INDEX = "_row of the file"
+_HELD = 100_000
+"""Unreadable rows that are held; a file with more of them is refused."""
 
 
 def scan_battles(path: Path, report: ImportReport) -> PreferenceData:
@@ -33,28 +33,57 @@ def scan_battles(path: Path, report: ImportReport) -> PreferenceData:
     Raises:
         InputError: it is no such table; texts, nested columns and attributes of other tables need an import.
     """
-    rows = scan_frame(path)
-    schema = rows.collect_schema()
-    found = plain.layout(schema.names())
+    names = scan_frame(path).collect_schema().names()
+    hidden = visible(names)
+    found = plain.layout([hidden.get(name, name) for name in names])
     roles = {} if found is None else dict(found.roles)
-    named = {roles.get(name, name): name for name in schema.names()}
-    if found is None or found.kind != "comparisons" or not {"system_a", "system_b"} <= named.keys():
+    named = {(new := hidden.get(name, name)): roles.get(new, new) for name in names}
+    meant = {role: column for column, role in named.items()}
+    if found is None or found.kind != "comparisons" or not {"system_a", "system_b"} <= meant.keys():
         raise _not_lazy(path, "it is no table of two systems and an outcome")
-    others = [role for role in named if role in ("prompt", "text_a", "text_b") or "." in role]
+    others = [role for role in meant if role in ("prompt", "text_a", "text_b") or "." in role]
     if others:
-        raise _not_lazy(path, f"it holds {', '.join(named[role] for role in others)}")
-    rows = pl.scan_parquet(path, glob=False, row_index_name=_INDEX).rename({old: new for new, old in named.items()})
-    for old, new in roles.items():
+        raise _not_lazy(path, f"it holds {', '.join(meant[role] for role in others)}")
+    source = pl.scan_parquet(path, glob=False, row_index_name=_INDEX, row_index_offset=1).rename(hidden)
+    rows = source.rename(named).rename({_INDEX: LINE})
+    for old, new in [*hidden.items(), *roles.items()]:
         if old != new:
             report.map(f"column {old} -> {new}", 1)
-    rows = _times(rows, path)
-    rows = rows.with_columns(pl.col("system_a", "system_b").cast(pl.String))
-    rows = _without_systems(rows, path, report)
-    systems = _distinct(rows, ("system_a", "system_b"))
-    if "outcome" in named:
-        rows = _outcomes(rows, found, systems, path, report)
+    schema = rows.collect_schema()
+    if "time" in schema and schema["time"].is_numeric():
+        raise _not_lazy(path, "its times are numbers")
     report.read = int(pl.scan_parquet(path, glob=False).select(pl.len()).collect().item())
-    return _data(rows, systems, report)
+    rows = plain.outcomes(rows, found, report)
+    rows = _usable(rows, source, report, path)
+    return _data(rows, _distinct(rows, ("system_a", "system_b")), report)
+
+
+def _usable(rows: pl.LazyFrame, source: pl.LazyFrame, report: ImportReport, path: Path) -> pl.LazyFrame:
+    """Rows in the plan's types; those that cannot be are rejected, and those of count 0 dropped, as an import does.
+
+    Raises:
+        InputError: none or too few of them can be used.
+    """
+    roles = flat_roles.parse(rows.collect_schema().names(), "comparisons")
+    judged = flat_rows.judged(rows, roles, report)
+    wrong, some = pl.col(flat_rows.REASON).is_not_null(), flat_rows.stands_for_some(judged.collect_schema(), roles)
+    counts = judged.select(wrong.sum().alias("wrong"), (~wrong & ~some).sum().alias("none"))
+    n_wrong, n_none = counts.collect(engine="streaming").row(0)
+    if n_wrong > _HELD or n_wrong == report.read > 0:
+        first = judged.filter(wrong).select(LINE, flat_rows.REASON).head(1).collect(engine="streaming").row(0)
+        raise InputError(
+            f"{n_wrong:,} of {report.read:,} rows cannot be read. The first is row {first[0]}: {first[1]}.",
+            path=path,
+            cure="Import the file with a mapping that says what its values mean (docs/mapping.md).",
+        )
+    if n_wrong:
+        bad = judged.filter(wrong).collect(engine="streaming")
+        lines = pl.col(_INDEX).is_in(bad[LINE].implode())
+        original = source.filter(lines).collect(engine="streaming").rename({_INDEX: LINE})
+        report.reject(flat_rows.rejected(bad, report.source, original))
+        judged = judged.filter(~wrong)
+    report.drop(flat_rows.NO_JUDGMENT, n_none)
+    return (judged.filter(some) if n_none else judged).drop(flat_rows.REASON)
 
 
 def _not_lazy(path: Path, why: str) -> InputError:
@@ -65,9 +94,11 @@ def _not_lazy(path: Path, why: str) -> InputError:
 
 def _data(rows: pl.LazyFrame, systems: pl.Series, report: ImportReport) -> PreferenceData:
     columns = rows.collect_schema().names()
-    made = pl.format("c{}", pl.col(_INDEX).cast(pl.UInt64) + 1)
+    made = pl.format("c{}", pl.col(LINE))
+    if "comparison_id" in columns:
+        report.note("comparison_id stands as it was given: whether one occurs twice is not checked in a scan.")
     identity = pl.coalesce(pl.col("comparison_id").cast(pl.String), made) if "comparison_id" in columns else made
-    comparisons = rows.with_columns(identity.alias("comparison_id")).drop(_INDEX)
+    comparisons = rows.with_columns(identity.alias("comparison_id")).drop(LINE)
     comparisons = comparisons.rename({"system_a": "response_a", "system_b": "response_b"})
     responses = pl.DataFrame({"response_id": systems, "system": systems})
     small: dict[str, Any] = {"responses": responses}
@@ -81,62 +112,3 @@ def _distinct(rows: pl.LazyFrame, columns: tuple[str, ...]) -> pl.Series:
     parts = [rows.select(pl.col(name).cast(pl.String).alias("key")).unique() for name in columns]
     found = pl.concat(parts).unique().collect(engine="streaming")["key"]
     return found.drop_nulls().sort()
-
-
-def _times(rows: pl.LazyFrame, path: Path) -> pl.LazyFrame:
-    schema = rows.collect_schema()
-    if "time" in schema and schema["time"].is_numeric():
-        raise _not_lazy(path, "its times are numbers")
-    return rows
-
-
-def _outcomes(
-    rows: pl.LazyFrame, found: plain.Layout, systems: pl.Series, path: Path, report: ImportReport
-) -> pl.LazyFrame:
-    """The outcome in the plan's words; the name of one of the two systems is its side."""
-    dtype = rows.collect_schema()["outcome"]
-    coded = dtype.is_integer() and found.numbers is not None
-    if not isinstance(dtype, pl.String | pl.Categorical | pl.Enum) and not coded:
-        raise _not_lazy(path, "its outcomes are no words")
-    word = pl.col("outcome").cast(pl.String)
-    counted = rows.group_by(word.alias("word")).agg(pl.len().alias("rows")).collect(engine="streaming").sort("word")
-    found_words = counted["word"].drop_nulls().to_list()
-    words, names = plain.outcome_words(found), set(systems)
-    known = {one: words[one.strip().lower()] for one in found_words if one.strip().lower() in words}
-    for one, n in counted.rows():
-        if one is None or not one.strip():
-            report.map("no outcome -> not yet judged", n)
-        elif known.get(one, one) != one:
-            report.map(f"outcome {one} -> {known[one]}", n)
-    if set(found_words) <= {*OUTCOMES} - names:  # nothing to translate: the column is used as it is
-        return rows.with_columns(word.alias("outcome"))
-    outcome = word.replace_strict(known, default=None, return_dtype=pl.String)
-    if any(one.strip() in names for one in found_words):
-        sides = [word.str.strip_chars() == pl.col(f"system_{side}") for side in "ab"]
-        named = pl.when(sides[0]).then(pl.lit("a")).when(sides[1]).then(pl.lit("b"))
-        outcome = pl.coalesce(pl.when(pl.col("system_a") != pl.col("system_b")).then(named), outcome)
-    strange = [one for one in found_words if one not in known and one.strip()]
-    if strange:
-        unknown = rows.filter(word.is_in(strange) & outcome.is_null())
-        lost = unknown.select("outcome").head(1).collect(engine="streaming")
-        if lost.height:
-            raise InputError(
-                "the outcome is no known word.",
-                path=path,
-                column="outcome",
-                value=lost["outcome"][0],
-                cure="Import the file: rows like this are then set aside.",
-            )
-    return rows.with_columns(outcome.alias("outcome"))
-
-
-def _without_systems(rows: pl.LazyFrame, path: Path, report: ImportReport) -> pl.LazyFrame:
-    """Rows that do not name both systems are rejected, as an import does."""
-    absent = pl.col("system_a").is_null() | pl.col("system_b").is_null()
-    bad = rows.filter(absent).collect(engine="streaming")
-    if not bad.height:
-        return rows
-    for row in bad.to_dicts():
-        raw = json.dumps({key: value for key, value in row.items() if key != _INDEX}, ensure_ascii=False, default=str)
-        report.reject([Rejected(path.name, row[_INDEX] + 1, "a system is missing", raw)])
-    return rows.filter(~absent)

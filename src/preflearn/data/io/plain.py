@@ -88,6 +88,10 @@ def layout(columns: Sequence[str]) -> Layout | None:
         found = next((names[alias] for alias in aliases if alias in names and names[alias] not in roles), None)
         if found is not None:
             roles[found] = role
+    for role in _ROLE_NAMES:  # the role itself, only written differently (`Outcome`)
+        column = names.get(role, role)
+        if role not in columns and column != role and column not in roles:
+            roles[column] = role
     renamed = [roles.get(column, _normal(column)) for column in columns]
     try:
         kind = "comparisons" if two else infer_kind(renamed)
@@ -121,7 +125,7 @@ def read(frame: pl.DataFrame, report: ImportReport) -> PreferenceData:
     roles = _texts_or_ids(frame, found, report)
     frame = _rename(frame, roles, report)
     if found.kind == "comparisons":
-        frame = _outcomes(frame, found, report)
+        frame = outcomes(frame.lazy(), found, report).collect()
     if "time" in frame.columns:
         frame = _unix_time(frame, report)
     frame, media = _conversations(frame, report)
@@ -189,7 +193,7 @@ def _texts_or_ids(frame: pl.DataFrame, found: Layout, report: ImportReport) -> d
 def _rename(frame: pl.DataFrame, roles: Mapping[str, str], report: ImportReport) -> pl.DataFrame:
     renames = {}
     for column in frame.columns:
-        role = roles.get(column, column if column.startswith("_") else _plan_name(column))
+        role = roles.get(column, column)
         if role == column:
             continue
         if role in frame.columns and role not in roles:
@@ -211,12 +215,7 @@ def _rename(frame: pl.DataFrame, roles: Mapping[str, str], report: ImportReport)
 _ROLE_NAMES = {*_ALIASES, *_ALIASES_OF_ONE, "prompt_id", "shown_first", "strength", "probability", "count", "weight"}
 
 
-def _plan_name(column: str) -> str:
-    """The role itself where the column is only written differently (`Outcome`)."""
-    return _normal(column) if _normal(column) in _ROLE_NAMES else column
-
-
-def outcome_words(found: Layout) -> dict[str, str]:
+def _outcome_words(found: Layout) -> dict[str, str]:
     """What people write for the winner (in lower case) -> the plan's outcome; numbers where the sides bear numbers."""
     words = {word: outcome for outcome, all_words in _OUTCOMES.items() for word in all_words}
     if found.numbers is not None:
@@ -225,40 +224,57 @@ def outcome_words(found: Layout) -> dict[str, str]:
     return words
 
 
-def _outcomes(frame: pl.DataFrame, found: Layout, report: ImportReport) -> pl.DataFrame:
-    """Common words for the winner -> the plan's; the name of one of the two systems -> its side. Others stay."""
-    if "outcome" not in frame.columns:
-        return frame
-    column = frame["outcome"]
-    if column.dtype == pl.Boolean or (column.dtype.is_numeric() and found.numbers is None):
-        examples = ", ".join(str(value) for value in column.drop_nulls().unique().sort().head(4))
+def outcomes(rows: pl.LazyFrame, found: Layout, report: ImportReport) -> pl.LazyFrame:
+    """Common words for the winner -> the plan's; the name of one of the two systems -> its side. Others stay.
+
+    Raises:
+        InputError: the outcomes are numbers or truth values, and nothing says which side each means.
+    """
+    schema = rows.collect_schema()
+    if "outcome" not in schema:
+        return rows
+    dtype, column = schema["outcome"], pl.col("outcome")
+    if dtype == pl.Boolean or (dtype.is_numeric() and found.numbers is None):
+        values = rows.select(column.drop_nulls().unique().sort().head(4)).collect(engine="streaming")
         source = next((name for name, role in found.roles.items() if role == "outcome"), "outcome")
         raise InputError(
-            f"the outcomes are {examples}, and nothing says which side each means.",
+            f"the outcomes are {', '.join(str(value) for value in values['outcome'])}, and nothing says which side "
+            "each means.",
             column=source,
             cure=f"Use a mapping with outcome: {{column: {source}, values: {{0: a, 1: b}}}} (docs/mapping.md).",
         )
-    words = outcome_words(found)
     value = column.cast(pl.String).str.strip_chars()
-    if column.dtype.is_float():
+    if dtype.is_float():
         value = value.str.strip_suffix(".0")
-    mapped = value.str.to_lowercase().replace_strict(words, default=None, return_dtype=pl.String)
-    work = frame.with_columns(value.alias("_value"), mapped.alias("_mapped"))
-    named = pl.lit(None, dtype=pl.String)
-    if {"system_a", "system_b"} <= set(frame.columns):
-        sides = [pl.col(f"system_{side}").cast(pl.String) for side in "ab"]
-        differ = sides[0] != sides[1]
-        named = pl.when(differ & (pl.col("_value") == sides[0])).then(pl.lit("a"))
-        named = named.when(differ & (pl.col("_value") == sides[1])).then(pl.lit("b")).otherwise(None)
-    work = work.with_columns(named.alias("_named"))
-    by_name = work["_named"].count()
-    report.map("winner named by its system -> side", by_name)
-    counts = work.filter(pl.col("_named").is_null() & (pl.col("_value") != pl.col("_mapped")))
-    for word, outcome, n in counts.group_by("_value", "_mapped").len().sort("_value").rows():
-        report.map(f"outcome {word} -> {outcome}", n)
-    report.map("no outcome -> not yet judged", work["_value"].null_count())
-    final = pl.coalesce("_named", "_mapped", pl.when(pl.col("_value") != "").then(pl.col("_value")))
-    return work.with_columns(final.alias("outcome")).drop("_value", "_mapped", "_named")
+    value = pl.when(value != "").then(value)
+    counted = rows.group_by(value.alias("word")).len().collect(engine="streaming").sort("word")
+    named = _named_by_system(rows, value, counted["word"])
+    if named is not None:
+        counted = rows.group_by(value.alias("word"), named.alias("side")).len().collect(engine="streaming").sort("word")
+        by_name = counted.filter(pl.col("side").is_not_null())
+        report.map("winner named by its system -> side", int(by_name["len"].sum()))
+        counted = counted.filter(pl.col("side").is_null()).drop("side")
+    words = _outcome_words(found)
+    known = {word: words[word.lower()] for word in counted["word"].drop_nulls() if word.lower() in words}
+    for word, n in counted.rows():
+        if word in known and word != known[word]:
+            report.map(f"outcome {word} -> {known[word]}", n)
+    report.map("no outcome -> not yet judged", int(counted.filter(pl.col("word").is_null())["len"].sum()))
+    outcome = value.replace(known)
+    return rows.with_columns((outcome if named is None else pl.coalesce(named, outcome)).alias("outcome"))
+
+
+def _named_by_system(rows: pl.LazyFrame, value: pl.Expr, words: pl.Series) -> pl.Expr | None:
+    """The side whose system is named as the winner; None where no word is the name of a system."""
+    sides = [pl.col(f"system_{side}").cast(pl.String) for side in "ab"]
+    if not {"system_a", "system_b"} <= set(rows.collect_schema()):
+        return None
+    some = rows.filter(pl.any_horizontal(side.is_in(words.drop_nulls().implode()) for side in sides)).head(1)
+    if not some.select(pl.len()).collect(engine="streaming").item():
+        return None
+    differ = sides[0] != sides[1]
+    named = pl.when(differ & (value == sides[0])).then(pl.lit("a"))
+    return named.when(differ & (value == sides[1])).then(pl.lit("b")).otherwise(None)
 
 
 def _conversations(frame: pl.DataFrame, report: ImportReport) -> tuple[pl.DataFrame, pl.DataFrame | None]:

@@ -16,7 +16,7 @@ from preflearn.data.io.files import read_frame, stem_of
 from preflearn.data.io.formats import FORMATS
 from preflearn.data.io.messages import conversations, holds_json
 from preflearn.data.io.plain import PLAIN
-from preflearn.data.io.rows import SOURCE
+from preflearn.data.io.rows import SOURCE, shown
 from preflearn.data.reading import ImportReport
 from preflearn.data.schema import TABLES
 from preflearn.data.tables import PreferenceData
@@ -241,7 +241,7 @@ def _read(path: Path, report: ImportReport) -> pl.DataFrame:
     frame, rejected = read_frame(path)
     report.reject(rejected)
     report.read += frame.height + len(rejected)
-    return frame
+    return shown(frame, report)
 
 
 def _as_one(frames: dict[Path, pl.DataFrame], place: Path) -> pl.DataFrame:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
 
-from preflearn.data.reading import Rejected
+from preflearn.data.reading import ImportReport, Rejected
 
 LINE = "_line"
 """Column of every frame read from a file: the 1-based line on which the row starts (Parquet: 1-based row)."""
@@ -27,10 +28,31 @@ class Rows(NamedTuple):
 
 
 def numbered(frame: pl.DataFrame, lines: np.ndarray[Any, np.dtype[np.uint32]]) -> pl.DataFrame:
-    """The frame with its line numbers first; a `_line` of the source becomes `_line_in_source`."""
+    """The frame with its line numbers first; a `_line` of the source becomes `source_line`."""
     if LINE in frame.columns:
-        frame = frame.rename({LINE: f"{LINE}_in_source"})
+        frame = frame.rename({LINE: visible(frame.columns)[LINE]})
     return frame.insert_column(0, pl.Series(LINE, lines, dtype=pl.UInt32))
+
+
+def visible(columns: Sequence[str]) -> dict[str, str]:
+    """New names for columns of a source that begin with `_`, as only bookkeeping does here (`_id` -> `source_id`)."""
+    names: dict[str, str] = {}
+    for column in columns:
+        if column.startswith("_"):
+            stem, number = f"source{column}", 2
+            name = stem
+            while name in columns or name in names.values():
+                name, number = f"{stem}_{number}", number + 1
+            names[column] = name
+    return names
+
+
+def shown(frame: pl.DataFrame, report: ImportReport) -> pl.DataFrame:
+    """The frame under names that are all kept; only `_line` keeps its mark."""
+    names = visible([name for name in frame.columns if name != LINE])
+    for old, new in names.items():
+        report.map(f"column {old} -> {new} (a leading _ marks bookkeeping)", 1)
+    return frame.rename(names)
 
 
 def readable(raw: bytes) -> str:

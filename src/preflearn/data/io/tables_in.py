@@ -12,7 +12,7 @@ from preflearn.data.io.files import kind_of, read_frame, scan_frame, stem_of
 from preflearn.data.io.flat_rows import rejected, soft_cast
 from preflearn.data.io.jsontext import decode
 from preflearn.data.io.messages import conversations
-from preflearn.data.io.rows import LINE
+from preflearn.data.io.rows import LINE, shown
 from preflearn.data.reading import ImportReport
 from preflearn.data.schema import MESSAGES, TABLES, Column, table
 from preflearn.data.tables import PreferenceData
@@ -51,7 +51,7 @@ def read_tables(files: dict[str, Path], report: ImportReport) -> PreferenceData:
         frame, bad = read_frame(path)
         report.reject(bad)
         report.read += frame.height + len(bad)
-        tables[name] = _table(name, frame, path, report)
+        tables[name] = _table(name, shown(frame, report), path, report)
         report.map(f"rows of {path.name} -> {name}", tables[name].height)
     return PreferenceData(report=report, **tables).completed()
 
