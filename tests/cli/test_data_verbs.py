@@ -121,3 +121,22 @@ def test_methods(run: Run) -> None:
     unknown = run("methods", "davidsn", "--json")
     assert unknown.code == 2 and "davidson" in unknown.document["error"]["message"]
     assert run("methods", "--verify").code == 2
+
+
+def test_a_mapping_file_finds_its_sources_by_the_variable(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "tiny.csv").write_text("left_one,right_one,won\nx,y,1\ny,x,2\n")
+    mapping = tmp_path / "tiny.yaml"
+    mapping.write_text(
+        "name: tiny\nabout: two battles\nsources:\n  votes: tiny.csv\noutputs:\n  - table: comparisons\n"
+        "    from: votes\n    roles:\n      system_a: left_one\n      system_b: right_one\n"
+        "      outcome: {column: won, values: {1: a, 2: b}}\n"
+    )
+    monkeypatch.delenv("PREFLEARN_DATA", raising=False)
+    refused = run("import", "--map", mapping, "--out", tmp_path / "data")
+    assert refused.code == 2 and "PREFLEARN_DATA" in refused.err
+    assert run("import", "--out", tmp_path / "data").code == 2
+    monkeypatch.setenv("PREFLEARN_DATA", str(tmp_path))
+    made = run("import", "--map", mapping, "--out", tmp_path / "data", "--json")
+    assert made.code == 0 and made.document["counts"]["comparisons"] == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +13,8 @@ from preflearn.cli.say import Document, Say
 from preflearn.cli.verb import verb
 from preflearn.errors import InputError
 
+DATA_VARIABLE = "PREFLEARN_DATA"
+
 if TYPE_CHECKING:
     from preflearn.data import PreferenceData
 
@@ -19,14 +22,15 @@ if TYPE_CHECKING:
 @verb(writes=True)
 def run(
     say: Say,
+    out: OutDirectory,
     sources: Annotated[
-        list[str],
+        list[str] | None,
         typer.Argument(
             metavar="SRC...",
-            help="Files or folders (CSV, TSV, JSON, JSONL, Parquet, also .gz and .zst) or hf:NAME[:CONFIG][@REVISION].",
+            help="Files or folders (CSV, TSV, JSON, JSONL, Parquet, also .gz and .zst) or hf:NAME[:CONFIG][@REVISION]. "
+            "May be left out with a mapping file: its sources are then looked for in $PREFLEARN_DATA.",
         ),
-    ],
-    out: OutDirectory,
+    ] = None,
     format: Annotated[
         str | None, typer.Option("--format", metavar="F", help="Force a format instead of detecting it.")
     ] = None,
@@ -43,7 +47,7 @@ def run(
     check_directory(out, force=say.force)
     mapping = _mapping(map)
     parts: list[PreferenceData] = []
-    for source in sources:
+    for source in sources or [_data_directory(mapping)]:
         with say.working(f"importing {source}"):
             parts.append(read(source, format=format, mapping=mapping, strict=strict))
     reports = [part.report for part in parts if part.report is not None]
@@ -63,6 +67,22 @@ def run(
         "imports": [report.as_dict() for report in reports],
         "data_fingerprint": data.fingerprint(),
     }
+
+
+def _data_directory(mapping: str | list[str] | None) -> str:
+    """Where a mapping file's sources are looked for when none are named.
+
+    Raises:
+        InputError: there is no mapping file, or the variable is not set.
+    """
+    if not isinstance(mapping, str):
+        raise InputError("there is nothing to import.", cure="Name a file, a folder or hf:NAME.")
+    folder = os.environ.get(DATA_VARIABLE)
+    if not folder:
+        raise InputError(
+            "no source is named.", cure=f"Name files or a folder, or set {DATA_VARIABLE} to the mapping's folder."
+        )
+    return folder
 
 
 def _mapping(given: list[str] | None) -> str | list[str] | None:
