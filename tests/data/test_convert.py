@@ -399,6 +399,9 @@ def test_wide_tables_of_others_become_criteria():
         columns_to_criteria(data)
     with pytest.raises(InputError, match="no criterion is recorded"):
         criteria_to_columns(data, table="comparisons")
+    unnamed = data.replace(ratings=data.ratings.with_columns(criterion_id=pl.lit(None, pl.String)))
+    with pytest.raises(InputError, match="no criterion is recorded"):
+        criteria_to_columns(unnamed)
 
 
 # -- counts

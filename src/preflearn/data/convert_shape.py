@@ -117,7 +117,7 @@ def _widenable(data: PreferenceData, table: str) -> tuple[pl.DataFrame, str]:
     if table not in _ANSWERS:
         raise InputError(f"criteria of {table!r} cannot become columns.", cure="Choose ratings or comparisons.")
     frame = plain(data.table(table))
-    if "criterion_id" not in frame.columns:
+    if "criterion_id" not in frame.columns or not frame["criterion_id"].count():
         raise InputError(f"no criterion is recorded in {table!r}.", column=f"{table}.criterion_id")
     return frame, TABLES[table].key
 

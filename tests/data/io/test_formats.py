@@ -14,6 +14,7 @@ import polars as pl
 import pytest
 
 from preflearn.data import PreferenceData
+from preflearn.data.convert import rankings_to_pairs
 from preflearn.data.io import read
 from preflearn.data.io.formats import FORMATS
 from preflearn.data.validate import validate
@@ -22,6 +23,7 @@ FIXTURES = Path(__file__).parents[2] / "fixtures" / "formats"
 
 DETECTED = {
     "arena_33k.jsonl": "arena",
+    "arena_100k.jsonl": "arena",
     "arena_140k.jsonl": "arena",
     "arena_55k.csv": "arena-55k",
     "hh.jsonl": "hh-rlhf",
@@ -127,6 +129,27 @@ def test_arena_33k() -> None:
         (8, "not valid JSON:"),
         (9, "unknown outcome"),
     ]
+
+
+def test_arena_100k() -> None:
+    data = _read("arena_100k.jsonl")
+    rows = data.comparisons
+    assert _winners(data) == [
+        ("hello there", "no", "a"),
+        ("nope", "hello again", "b"),
+        ("5", "", "both_bad"),
+        ("é", "è", "tie"),
+    ]
+    assert rows["comparison_id"].to_list() == ["a1", "a2", "a3", "a4"]
+    assert rows["annotator_id"].cast(pl.String).to_list() == ["9f2c", "9f2c", "77aa", "gptlike"]
+    assert rows["time"][0] == datetime(2024, 6, 10, 6, 13, 20, 250_000, tzinfo=UTC)
+    assert rows["anony"].to_list() == [True, True, True, False]
+    assert rows["is_refusal"].to_list() == [False, False, True, False]
+    assert rows["dedup_sampled"].to_list() == [True, False, True, None]
+    style = data.responses.select("tokens", "headers", "lists", "bold").rows()
+    assert style[0] == (11, 2, 4, 4) and style[3] == (None,) * 4, "unrecorded counts are no zeros"
+    assert data.prompts["category_criteria_v0.1_creativity"].to_list() == [True, True, None]
+    assert data.prompts["language"].to_list() == ["English", "unknown", "English"]
 
 
 def test_arena_140k() -> None:
@@ -357,7 +380,9 @@ def test_rewardbench() -> None:
 def test_rewardbench_2() -> None:
     data = _read("rewardbench2.jsonl")
     rows = data.rankings
-    assert rows["ranks"].to_list() == [[1, 2, 2, 2], [1, 1, 2, 2]]
+    assert rows["ranks"].to_list() == [[1, None, None, None], [1, 1, None, None]]
+    pairs = rankings_to_pairs(data).comparisons
+    assert pairs["outcome"].to_list() == ["a"] * 3 + ["tie"] + ["a"] * 4, "wrong answers were never compared"
     assert [_texts(data, row) for row in rows["responses"].to_list()] == [
         ["good", "b1", "b2", "b3"],
         ["red", "blue", "pink", "mud"],
@@ -365,3 +390,23 @@ def test_rewardbench_2() -> None:
     systems = data.responses["system"].cast(pl.String).to_list()
     assert systems == [None] * 4 + ["m"] * 4, "whose completion is whose is known only where all are one model's"
     assert data.report is not None and [row.reason for row in data.report.rejected] == ["chosen is empty"]
+
+
+def test_columns_beyond_the_layout_are_kept(tmp_path: Path) -> None:
+    def widened(name: str, more: dict[str, Any]) -> None:
+        rows = [json.loads(line) for line in (FIXTURES / name).read_text("utf-8").splitlines() if line[:1] == "{"]
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("".join(json.dumps({**row, **more}) + "\n" for row in rows), "utf-8")
+
+    widened("ultrafeedback.jsonl", {"batch": 7, "models": ["m"]})
+    data = read(tmp_path / "ultrafeedback.jsonl")
+    assert data.ratings["batch"].unique().to_list() == [7] and data.report is not None
+    assert any("'models'" in note for note in data.report.notes)
+    widened("prism/utterances.jsonl", {"wave": "w"})
+    widened("prism/conversations.jsonl", {"timing_duration_mins": 5.0})
+    data = read(tmp_path / "prism")
+    scores = data.ratings.filter(pl.col("protocol") == "absolute rating")
+    assert scores["wave"].unique().to_list() == ["w"]
+    assert data.prompts["timing_duration_mins"].to_list() == [5.0, 5.0, None], "the last has no conversations row"
+    assert data.prompts["generated_datetime"][0] == "2023-11-22 15:55:46"

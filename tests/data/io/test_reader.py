@@ -63,6 +63,13 @@ def test_table_directories_import_as_they_stand(tmp_path: Path) -> None:
         read(_file(tmp_path / "bad", "ratings.csv", "rating_id\n1\n").parent)
 
 
+def test_repeated_keys_in_table_files_are_told(tmp_path: Path) -> None:
+    _file(tmp_path, "responses.csv", "response_id,system\nr1,m\nr1,n\n")
+    data = read(tmp_path)
+    assert data.height("responses") == 2 and data.report is not None
+    assert data.report.notes == ["1 rows of responses.csv repeat a response_id: `preflearn validate` names them."]
+
+
 def test_a_directory_of_files_of_one_format(tmp_path: Path) -> None:
     row = '{"prompt": "p%d", "chosen": "good", "rejected": "bad"}\n'
     _file(tmp_path, "data/train-00000-of-00002.jsonl", row % 1 + row % 2)

@@ -197,3 +197,15 @@ def test_nothing_is_overwritten_unasked(tmp_path: Path) -> None:
     assert (tmp_path / "other" / "thesis.txt").read_text() == "mine"
     with pytest.raises(InputError, match="no export format"):
         export(data, tmp_path / "x.xml", format="xml")
+
+
+def test_lists_of_media_survive_csv(tmp_path: Path) -> None:
+    responses = pl.DataFrame(
+        {"response_id": ["r1", "r2"], "messages": ["look", "see"], "media": [["a.png", "b,c.png"], None]}
+    )
+    comparisons = pl.DataFrame({"comparison_id": ["c1"], "response_a": ["r1"], "response_b": ["r2"], "outcome": ["b"]})
+    media = pl.DataFrame({"media_id": ["a.png", "b,c.png"], "kind": ["image", "image"]})
+    export(PreferenceData(responses=responses, comparisons=comparisons, media=media), tmp_path / "o.csv")
+    again = read(tmp_path / "o.csv")
+    assert again.responses["media"].to_list() == [["a.png", "b,c.png"], None]
+    assert again.media["media_id"].to_list() == ["a.png", "b,c.png"]

@@ -14,6 +14,7 @@ from preflearn.data.io import detect, hub, lazy, tables_in
 from preflearn.data.io.base import Format, Sample
 from preflearn.data.io.files import read_frame, stem_of
 from preflearn.data.io.formats import FORMATS
+from preflearn.data.io.jsontext import decode
 from preflearn.data.io.messages import conversations, holds_json
 from preflearn.data.io.plain import PLAIN
 from preflearn.data.io.rows import SOURCE, shown
@@ -202,20 +203,29 @@ def _files(files: list[Path], format: str | None, report: ImportReport, place: P
     report.format = one.name
     frame = _as_one(filled, place)
     if one is PLAIN:
-        frame = _messages_from_json(frame, report)
+        frame = _json_cells(frame, report)
     return _run(one, partial(one.read, frame, report), place)
 
 
 _CONTENTS = ("prompt", "prompt_a", "prompt_b", "text", "text_a", "text_b", "response", "response_a", "response_b")
 
 
-def _messages_from_json(frame: pl.DataFrame, report: ImportReport) -> pl.DataFrame:
-    """Contents that a CSV file holds as JSON lists of messages, as messages; texts beside them become messages too."""
+def _json_cells(frame: pl.DataFrame, report: ImportReport) -> pl.DataFrame:
+    """What a CSV file holds as JSON: contents become messages (texts beside them, too), lists of responses lists."""
     for name in _CONTENTS:
         if name in frame.columns and holds_json(frame[name]):
             parsed = conversations(frame[name], "user" if name.startswith("prompt") else "assistant")
             frame = frame.with_columns(parsed.column.alias(name))
             report.map(f"{name} as JSON -> messages", parsed.column.count())
+    for name in frame.columns:
+        qualifier, dot, attribute = name.partition(".")
+        if dot and qualifier in ("a", "b", "responses") and frame.schema[name] == pl.String:
+            planned = TABLES["responses"].column(attribute)
+            if planned is not None and isinstance(planned.dtype, pl.List) and frame[name].str.starts_with("[").any():
+                values, bad = decode(frame[name])
+                if not bad and isinstance(values.dtype, pl.List):
+                    frame = frame.with_columns(values.cast(planned.dtype))
+                    report.map(f"{name} as JSON -> list", values.count())
     return frame
 
 

@@ -53,6 +53,9 @@ def read_tables(files: dict[str, Path], report: ImportReport) -> PreferenceData:
         report.read += frame.height + len(bad)
         tables[name] = _table(name, shown(frame, report), path, report)
         report.map(f"rows of {path.name} -> {name}", tables[name].height)
+        key = TABLES[name].key
+        if again := tables[name].height - tables[name][key].n_unique():
+            report.note(f"{again:,} rows of {path.name} repeat a {key}: `preflearn validate` names them.")
     return PreferenceData(report=report, **tables).completed()
 
 

@@ -3,7 +3,8 @@
 Layouts read in lm-sys/FastChat `fastchat/serve/monitor/clean_battle_data.py` (model_a, model_b, winner, judge,
 conversation_a/b, turn, anony, language, tstamp; winner model_a | model_b | tie | tie (bothbad); the left side is
 model_a) and on the data cards lmsys/chatbot_arena_conversations (33k), lmarena-ai/arena-human-preference-55k (prompt
-and responses as JSON lists, winner_model_a/winner_model_b/winner_tie), -100k (judge_hash, conv_metadata, category_tag)
+and responses as JSON lists, winner_model_a/winner_model_b/winner_tie), -100k (question_id, judge_hash, tstamp, anony,
+is_refusal, dedup_tag, conv_metadata, category_tag; also FastChat's public battle logs without conversations)
 and -140k (id, evaluation_session_id, evaluation_order, contents in parts, winner both_bad).
 """
 
@@ -160,7 +161,9 @@ def _style(frame: pl.DataFrame) -> pl.DataFrame:
                 continue
             value, kind = pl.col("conv_metadata").struct.field(source), fields[source]
             if isinstance(kind, pl.Struct):
-                value = pl.sum_horizontal([value.struct.field(field.name) for field in kind.fields])
+                counts = [value.struct.field(field.name) for field in kind.fields]
+                counted = pl.any_horizontal(count.is_not_null() for count in counts)
+                value = pl.when(counted).then(pl.sum_horizontal(counts))
             columns.append(value.cast(pl.Int64).alias(f"{side}.{name}"))
             used.add(source)
     rest = [name for name in fields if name not in used]

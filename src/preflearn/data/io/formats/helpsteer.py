@@ -88,7 +88,9 @@ def read_preferences(frame: pl.DataFrame, report: ImportReport) -> PreferenceDat
         )
     else:
         frame = _prompts(frame)
-    frame = frame.drop("three_most_similar_preferences", strict=False)
+    if "three_most_similar_preferences" in frame.columns:
+        report.note("Column 'three_most_similar_preferences' repeats three of the single votes and is not kept.")
+        frame = frame.drop("three_most_similar_preferences")
     summary = [name for name in ("preference_statement", "preference_elaboration") if name in frame.columns]
     votes = _single_votes(frame.drop(summary), single, report) if single in frame.columns else None
     if votes is None:

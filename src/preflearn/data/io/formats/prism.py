@@ -23,7 +23,16 @@ from preflearn.data.tables import PreferenceData
 
 _EMPTY = "EMPTY STRING"
 _KEY = ("conversation_id", "turn")
-_JUDGED = ("interaction_id", "conversation_type", "included_in_balanced_subset")
+_SAID = (
+    "utterance_id", "interaction_id", "conversation_id", "user_id", "turn", "within_turn_id", "conversation_type",
+    "user_prompt", "prompt", "model_response", "model_name", "model_provider", "score", "if_chosen",
+)  # fmt: skip
+"""Columns of utterances that have a place; others ride along on the rating."""
+_TOLD = (
+    "conversation_id", "user_id", "conversation_type", "opening_prompt", "conversation_turns", "conversation_history",
+    "performance_attributes", "choice_attributes", "open_feedback", "included_in_balanced_subset",
+)  # fmt: skip
+"""Columns of conversations that have a place or repeat the utterances; others describe the prompts."""
 
 
 def read_files(frames: Mapping[str, pl.DataFrame], report: ImportReport) -> PreferenceData:
@@ -48,6 +57,11 @@ def read_files(frames: Mapping[str, pl.DataFrame], report: ImportReport) -> Pref
     if people is None:
         report.note("There is no survey file: nothing is known of the participants but their ids.")
     data = tools.joined(parts, report)
+    if conversations is not None:
+        others = [name for name in conversations.columns if name not in _TOLD and not name.startswith("_")]
+        about = conversations.select("conversation_id", *others).unique("conversation_id", keep="first")
+        prompts = data.prompts.join(about, on="conversation_id", how="left", maintain_order="left")
+        data = data.replace(prompts=prompts)
     if people is not None:
         known = data.annotators.select(pl.col("annotator_id").cast(pl.String))
         missing = people.join(known, on="annotator_id", how="anti")
@@ -126,7 +140,7 @@ def _of_prompt() -> list[pl.Expr]:
 
 
 def _ratings(said: pl.DataFrame, people: pl.DataFrame | None, report: ImportReport) -> dict[str, pl.DataFrame]:
-    others = [name for name in _JUDGED if name in said.columns and name != "conversation_type"]
+    others = [name for name in said.columns if name not in _SAID and not name.startswith("_")]
     provider = [pl.col("model_provider").alias("responses.provider")] if "model_provider" in said.columns else []
     frame = said.select(
         LINE,
@@ -142,7 +156,7 @@ def _ratings(said: pl.DataFrame, people: pl.DataFrame | None, report: ImportRepo
         pl.lit("overall").alias("criterion_id"),
         *[pl.lit(value).alias(f"criteria.{name}") for name, value in _SCALE.items()],
         pl.col("if_chosen").alias("if_chosen"),
-        *[name for name in others if name != "interaction_id"],
+        *others,
     )
     if people is None:
         frame = frame.with_columns(pl.lit("person").alias("annotators.kind"))

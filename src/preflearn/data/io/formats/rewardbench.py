@@ -40,7 +40,7 @@ def read_first(frame: pl.DataFrame, report: ImportReport) -> PreferenceData:
 
 
 def read_second(frame: pl.DataFrame, report: ImportReport) -> PreferenceData:
-    """RewardBench 2: one ranking a prompt; right answers share rank 1, wrong ones rank 2.
+    """RewardBench 2: one ranking a prompt; right answers share rank 1, wrong ones were shown and are not ranked.
 
     `models` names the completions without saying which is whose unless all are the same one: then it is their system,
     else it stays a column of the ranking.
@@ -56,10 +56,10 @@ def read_second(frame: pl.DataFrame, report: ImportReport) -> PreferenceData:
     ]
     frame = tools.reject_where(frame, pl.coalesce(empty), report, original)
     right, wrong = pl.col("chosen").list.len(), pl.col("rejected").list.len()
-    ones, twos = pl.lit(1, dtype=pl.Int32).repeat_by(right), pl.lit(2, dtype=pl.Int32).repeat_by(wrong)
+    ones, below = (pl.lit(rank, dtype=pl.Int32).repeat_by(n) for rank, n in ((1, right), (None, wrong)))
     frame = frame.with_columns(
         pl.concat_list("chosen", "rejected").alias("texts"),
-        pl.concat_list(ones, twos).alias("ranks"),
+        pl.concat_list(ones, below).alias("ranks"),
         pl.col("subset").alias("prompts.category"),
         pl.lit("partial").alias("kind"),
         pl.lit("benchmark").alias("protocol"),
@@ -68,7 +68,7 @@ def read_second(frame: pl.DataFrame, report: ImportReport) -> PreferenceData:
         if name in frame.columns:
             off = frame.filter(pl.col(name) != found).height
             report.map(f"{name} differs from the number of answers given (the answers count)", off)
-    report.map("chosen -> rank 1, rejected -> rank 2", frame.height)
+    report.map("chosen -> rank 1, rejected -> no rank, below", frame.height)
     report.map("several right answers (tied at rank 1)", frame.filter(right > 1).height)
     frame = _systems(frame).drop(
         "chosen", "rejected", "num_correct", "num_incorrect", "total_completions", strict=False

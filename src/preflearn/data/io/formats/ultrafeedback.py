@@ -18,7 +18,8 @@ from preflearn.errors import InputError
 
 JUDGE = "gpt-4"
 _ABOUT_PROMPT = ("source", "correct_answers", "incorrect_answers")
-_ABOUT_RESPONSE = {"principle": "responses.principle", "custom_system_prompt": "responses.custom_system_prompt"}
+_READ = ("response", "model", "annotations", "critique", "overall_score", "fine-grained_score")
+"""Fields of a completion that become something else than a column of its response."""
 
 
 def read_ultrafeedback(frame: pl.DataFrame, report: ImportReport) -> PreferenceData:
@@ -45,14 +46,17 @@ def read_ultrafeedback(frame: pl.DataFrame, report: ImportReport) -> PreferenceD
         report,
         original,
     )
-    about = [name for name in _ABOUT_PROMPT if name in frame.columns]
-    long = (
-        frame.select(*tools.keys(frame), "instruction", *about, "completions")
-        .explode("completions")
-        .unnest("completions")
-    )
+    if "models" in frame.columns:
+        report.note("Column 'models' lists the models of the completions again and is not kept.")
+    about = {name: f"prompts.{name}" if name in _ABOUT_PROMPT else f"ratings.{name}" for name in frame.columns}
+    for name in ("instruction", "completions", "models", *tools.keys(frame)):
+        about.pop(name, None)
+    kept = [pl.col(old).alias(new) for old, new in about.items()]
+    long = frame.select(*tools.keys(frame), "instruction", *kept, "completions").explode("completions")
+    long = long.unnest("completions")
     report.map("completion -> response", long.height)
-    base = _base(long, about)
+    described = {field.name: f"responses.{field.name}" for field in dtype.inner.fields if field.name not in _READ}
+    base = _base(long, [*about.values()], described)
     parts = [_aspects(long, base, report), _overall(long, base, report)]
     tables = [
         flat.tables(part, report, kind="ratings", prefix=prefix, original=original)
@@ -62,14 +66,13 @@ def read_ultrafeedback(frame: pl.DataFrame, report: ImportReport) -> PreferenceD
     return tools.joined(tables, report)
 
 
-def _base(long: pl.DataFrame, about: list[str]) -> pl.DataFrame:
-    named = {"instruction": "prompt", "response": "text", "model": "system", **_ABOUT_RESPONSE}
+def _base(long: pl.DataFrame, about: list[str], described: dict[str, str]) -> pl.DataFrame:
+    named = {"instruction": "prompt", "response": "text", "model": "system", **described}
     columns = [pl.col(old).alias(new) for old, new in named.items() if old in long.columns]
-    asked = [pl.col(name).alias(f"prompts.{name}") for name in about]
     return long.select(
         *tools.keys(long),
         *columns,
-        *asked,
+        *about,
         pl.lit(JUDGE).alias("annotator_id"),
         pl.lit("judge").alias("annotators.kind"),
         pl.lit(JUDGE).alias("annotators.model"),
