@@ -11,6 +11,7 @@ import pytest
 
 import preflearn as pf
 from preflearn.data.io import read, scan
+from preflearn.data.io.formats import FORMATS
 from preflearn.errors import InputError
 
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "formats"
@@ -111,6 +112,21 @@ def test_formats_are_forced_by_name(tmp_path: Path) -> None:
         read(path, format="arena")
     with pytest.raises(InputError, match="exclude each other"):
         read(path, format="arena", mapping=["outcome=x"])
+
+
+@pytest.mark.parametrize("name", [one.name for one in FORMATS])
+def test_a_format_forced_on_another_says_what_it_needs(tmp_path: Path, name: str) -> None:
+    path = _file(tmp_path, "rows.jsonl", '{"something": "x", "completion": "y", "label": [[1]]}\n')
+    with pytest.raises(InputError, match=f"not what {name} looks like|column 'label': the column is a list"):
+        read(path, format=name)
+
+
+@pytest.mark.parametrize("column", ["prompt", "chosen", "rejected"])
+def test_lists_that_are_no_messages_are_refused(tmp_path: Path, column: str) -> None:
+    row = {"prompt": "p", "chosen": "x", "rejected": "y"} | {column: [[1]]}
+    path = _file(tmp_path, "rows.jsonl", json.dumps(row) + "\n")
+    with pytest.raises(InputError, match="type|List|text"):
+        read(path, format="trl-preference")
 
 
 def test_a_mapping_in_short_form(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import polars as pl
 
 from preflearn.data.io.jsontext import without_surrogates
 from preflearn.data.schema import MESSAGES
+from preflearn.errors import InputError
 
 ROLES = {
     "human": "user",
@@ -136,7 +137,12 @@ def _text(value: Any) -> str | None:
 
 def _normal(column: pl.Series) -> Messages:
     """A list of objects with the plan's four fields; contents in parts are joined, their images become media."""
-    assert isinstance(column.dtype, pl.List) and isinstance(column.dtype.inner, pl.Struct), column.dtype
+    if not (isinstance(column.dtype, pl.List) and isinstance(column.dtype.inner, pl.Struct)):
+        raise InputError(
+            f"content has type {column.dtype}.",
+            column=column.name,
+            cure="Give text, or a list of {role, content} messages.",
+        )
     fields = {field.name: field.dtype for field in column.dtype.inner.fields}
     speaker, said = ("role", "content") if "content" in fields else ("from", "value")
     flat = pl.DataFrame({"row": pl.int_range(len(column), eager=True), "message": column.rename("message")})

@@ -283,9 +283,10 @@ def _run(one: Format, reading: Callable[[], PreferenceData], place: Path) -> Pre
             raise
         where: dict[str, Any] = {"row": error.row, "column": error.column, "value": error.value, "cure": error.cure}
         raise InputError(error.problem, path=place, **where) from error
-    except pl.exceptions.PolarsError as error:
+    except (pl.exceptions.PolarsError, KeyError) as error:
+        missing = f"there is no column {error}" if isinstance(error, KeyError) else str(error)
         raise InputError(
-            f"this is not what {one.name} looks like: {error}".split("\n")[0] + ".",
+            f"this is not what {one.name} looks like: {missing}".split("\n")[0] + ".",
             path=place,
             cure=f"It needs {' or '.join(one.needs)}.",
         ) from error

@@ -238,7 +238,7 @@ def _is_preference(sample: Sample) -> bool:
 
 
 def _is_unpaired(sample: Sample) -> bool:
-    if not sample.has("completion", "label"):
+    if not sample.has("completion", "label") or sample.columns["label"].is_nested():
         return False
     words = sample.head["label"].cast(pl.String).drop_nulls().str.to_lowercase()
     return bool(words.is_in([*_TRUE, *_FALSE]).all())
