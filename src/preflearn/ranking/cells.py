@@ -19,7 +19,7 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Codes = npt.NDArray[np.integer]
 
-_CHUNK = 1 << 20
+_CHUNK = 1 << 19
 _DENSE_TABLE = 1 << 22
 """Up to this many possible cells a dense table is counted into; above, keys are sorted."""
 
@@ -133,11 +133,13 @@ class Accumulator:
         """
         # A table is folded once at the end, which is cheaper than turning every vote round.
         turn = not self.oriented and (bool(self._clustered) or not isinstance(self._cells, TableSums))
+        width = np.dtype(np.int32 if self._size < 2**31 else np.int64)
+        buffer: Codes = np.empty(min(_CHUNK, len(left)), width)
         for low in range(0, len(left), _CHUNK):
             part = slice(low, low + _CHUNK)
             sides = left[part], right[part], outcome[part]
             shown = first[part] if self.oriented and first is not None else None
-            key = self._key(*(self._canonical(*sides) if turn else sides), shown)
+            key = self._key(*(self._canonical(*sides) if turn else sides), shown, buffer[: len(sides[0])])
             values = None if count is None else count[None, part]
             if weight is not None:
                 counts = np.ones(len(key)) if count is None else count[part]
@@ -153,8 +155,9 @@ class Accumulator:
                 code += key
                 by_cluster.add(code, values if values is None or len(values) == 1 else values[1:2])
 
-    def _key(self, left: Codes, right: Codes, target: Codes, first: Codes | None) -> Ints:
-        key = np.multiply(left, self.n_items, dtype=np.int64)
+    def _key(self, left: Codes, right: Codes, target: Codes, first: Codes | None, key: Codes) -> Codes:
+        """Write the keys of votes [m] into `key`."""
+        np.multiply(left, self.n_items, out=key, casting="same_kind")
         key += right
         if self.oriented:
             key *= 3
@@ -172,14 +175,15 @@ class Accumulator:
 
     def _canonical(self, left: Codes, right: Codes, target: Codes) -> tuple[Codes, Codes, Codes]:
         """Write (j, i, t) as (i, j, mirror of t) where i < j."""
-        return np.minimum(left, right), np.maximum(left, right), np.where(left > right, self._mirror[target], target)
+        turned = np.where(left > right, self._mirror[target], target).astype(np.int64, copy=False)
+        return np.minimum(left, right), np.maximum(left, right), turned
 
     def cells(self) -> Cells:
         """The counted cells; counting starts anew."""
         if not self.oriented and isinstance(self._cells, TableSums):
             for key, found in self._cells.pop():
                 left, right, target, _ = self._codes(key)
-                self._cells.add(self._key(*self._canonical(left, right, target), None), found)
+                self._cells.add(self._key(*self._canonical(left, right, target), None, key), found)
         popped = list(self._cells.pop())
         key = np.concatenate([part for part, _ in popped])
         columns = max(len(found) for _, found in popped)
@@ -276,7 +280,8 @@ def count_codes(
         ValueError: a code is out of range.
     """
     for name, codes, limit in (("left", left, n_items), ("right", right, n_items), ("outcome", outcome, len(targets))):
-        if len(codes) and (codes.min() < 0 or codes.max() >= limit):
+        # Read as unsigned, a negative code is a very large one: one pass finds both.
+        if len(codes) and codes.view(f"u{codes.dtype.itemsize}").max() >= limit:
             raise ValueError(f"{name} codes must lie in 0..{limit - 1}")
     accumulator = Accumulator(n_items, targets, clusters=tuple(clusters or ()), oriented=first is not None)
     accumulator.add(

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+Codes = npt.NDArray[np.integer]
 
 _BACKLOG = 1 << 20
 """A range with this many entries waiting is merged, or with as many as it holds, whichever is more."""
@@ -23,7 +24,7 @@ _RANGE = 1 << 22
 class Sums(Protocol):
     """Column sums by key."""
 
-    def add(self, key: Ints, values: Floats | None = None) -> None:
+    def add(self, key: Codes, values: Floats | None = None) -> None:
         """Add `values` [columns, m] to keys [m]; [1, m] goes to every column, and no values are ones."""
         ...
 
@@ -45,7 +46,7 @@ class TableSums:
         self._sums: Floats | None = None
         self._columns = columns
 
-    def add(self, key: Ints, values: Floats | None = None) -> None:
+    def add(self, key: Codes, values: Floats | None = None) -> None:
         limit = len(self._ones)
         if values is None:
             self._ones += np.bincount(key, minlength=limit)
@@ -70,7 +71,7 @@ class SortedSums:
         self._bounds = np.zeros(0, np.int64)
         self._ranges = [_Range()]
 
-    def add(self, key: Ints, values: Floats | None = None) -> None:
+    def add(self, key: Codes, values: Floats | None = None) -> None:
         key, found = _reduce(key, values)
         edges = [0, *np.searchsorted(key, self._bounds).tolist(), len(key)]
         for index in range(len(self._ranges) - 1, -1, -1):
@@ -124,20 +125,20 @@ class _Range:
         return self.runs[0]
 
 
-def _reduce(key: Ints, values: Floats | None) -> tuple[Ints, Floats]:
+def _reduce(key: Codes, values: Floats | None) -> tuple[Ints, Floats]:
     """Distinct keys, ascending, and the sums of their values (without values, how often each occurs)."""
     if values is None:
         key = np.sort(key)
         starts = run_starts(key)
-        return key[starts], np.diff(starts, append=len(key))[None].astype(np.float64)
+        return key[starts].astype(np.int64), np.diff(starts, append=len(key))[None].astype(np.float64)
     order = np.argsort(key, kind="stable")  # fast on the concatenated sorted runs
     key = key[order]
     starts = run_starts(key)
     if not len(key):
-        return key, values
-    return key[starts], np.stack([np.add.reduceat(column[order], starts) for column in values])
+        return key.astype(np.int64), values
+    return key[starts].astype(np.int64), np.stack([np.add.reduceat(column[order], starts) for column in values])
 
 
-def run_starts(key: Ints) -> Ints:
+def run_starts(key: Codes) -> Ints:
     """Where each run of equal keys begins."""
     return np.flatnonzero(np.concatenate([[True], key[1:] != key[:-1]])) if len(key) else np.zeros(0, np.int64)
