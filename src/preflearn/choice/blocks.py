@@ -84,8 +84,9 @@ class ClosedForm(Link):
             log_probs, scores, curvatures = self._zeros(part)
             self._fill(part, log_probs, scores, curvatures)
             columns = [column * 1 for column in weights[rows]]
-            asked = xp.where(weights[rows] == 0, xp.zeros_like(log_probs), log_probs)
-            log_prob[rows] = _dot(columns, asked)
+            if not bool(xp.all(xp.isfinite(log_probs))):  # 0 * -inf = 0
+                log_probs = xp.where(weights[rows] == 0, xp.zeros_like(log_probs), log_probs)
+            log_prob[rows] = _dot(columns, log_probs)
             # A shared curvature meets the sum of the weights.
             bends = [functools.reduce(operator.add, columns)] if self._shared_curvature else columns
             for i in range(size):
