@@ -44,21 +44,22 @@ def connectivity(cells: Cells) -> Connectivity:
     """Components of the win graph and the status of every item (zero-weight votes are no votes)."""
     n, k = cells.n_items, cells.targets.shape[1]
     live = (cells.weight > 0) & (cells.left != cells.right)
-    left, right, target = cells.left[live], cells.right[live], cells.targets[cells.target[live]]
+    left, right, target, count = cells.left, cells.right, cells.target, cells.count
+    if not live.all():
+        left, right, target, count = left[live], right[live], target[live], count[live]
     half = k // 2
-    left_scored = target[:, k - half :].sum(1) > 0
-    right_scored = target[:, :half].sum(1) > 0
-    tied = target[:, half : k - half].sum(1) > 0
-    down, up = left_scored | tied, right_scored | tied
+    tied = cells.targets[:, half : k - half].sum(1) > 0
+    down = (tied | (cells.targets[:, k - half :].sum(1) > 0))[target]
+    up = (tied | (cells.targets[:, :half].sum(1) > 0))[target]
     rows = np.concatenate([left[down], right[up]])
     columns = np.concatenate([right[down], left[up]])
     graph = sp.csr_array((np.ones(len(rows), np.int8), (rows, columns)), shape=(n, n))
     graph.data[:] = 1
     _, label = connected_components(graph, directed=True, connection="strong")
-    _, weak = connected_components(graph, directed=False)
 
-    inside = label[left] == label[right]
-    votes = np.bincount(label[left[inside]], cells.count[live][inside], minlength=label.max(initial=-1) + 1)
+    within = label[left]
+    inside = within == label[right]
+    votes = np.bincount(within[inside], count[inside], minlength=label.max(initial=-1) + 1)
     size = np.bincount(label, minlength=len(votes))
     seen = np.zeros(n, bool)
     seen[left] = seen[right] = True
@@ -93,11 +94,11 @@ def connectivity(cells: Cells) -> Connectivity:
             else:
                 status[item] = "other_component"
     if n and size[main] == 1:
-        _no_main(status, weak)
+        _no_main(status)
     return Connectivity(status, component, components)
 
 
-def _no_main(status: list[Status], weak: Ints) -> None:
+def _no_main(status: list[Status]) -> None:
     """Without any two comparable items nothing is estimable; statuses found so far stand."""
     for item, found in enumerate(status):
         if found == "estimable":
