@@ -14,7 +14,7 @@ class Rejected(NamedTuple):
     source: str
     """File name as the user gave it."""
     line: int | None
-    """1-based line for text files, 1-based row for Parquet; None when the whole source is meant."""
+    """1-based line for text files, 1-based row for Parquet and for JSON of one line; None = the whole source."""
     reason: str
     raw: str
     """The row's text as found (JSON for table formats)."""
@@ -58,8 +58,9 @@ class ImportReport:
 
     @property
     def kept(self) -> int:
-        """Rows that entered the data set."""
-        return self.read - len(self.rejected) - sum(self.dropped.values())
+        """Rows that entered the data set; one of which only a part could not be read did not."""
+        unreadable = {(row.source, row.line, row.raw) for row in self.rejected}
+        return self.read - len(unreadable) - sum(self.dropped.values())
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data for preferences.json and `--json` (rejected rows as a count by reason)."""

@@ -346,7 +346,7 @@ def test_defaults_fill_what_rows_lack():
         ({"winner": ["a"]}, "no column says what was judged"),
         ({"text_a": ["x"], "a.text": ["x"], "text_b": ["y"]}, "two columns mean the same"),
         ({"text_a": ["x"], "text_b": ["y"], "ratings.value": [1]}, "belongs to another table"),
-        ({"text_a": [1], "text_b": ["y"]}, "content has type Int64"),
+        ({"text_a": [[1]], "text_b": ["y"]}, r"content has type List\(String\)"),
         ({"system_a": ["x"], "system_b": ["y"], "time": [17]}, "whose unit is unknown"),
         ({"system_a": ["x"], "system_b": ["y"], "outcome": [["a"]]}, "the column is a list"),
         ({"system_a": ["x"], "system_b": ["y"], "annotators.group": ["g"]}, "no column is annotator_id"),

@@ -125,7 +125,7 @@ def test_a_format_forced_on_another_says_what_it_needs(tmp_path: Path, name: str
 def test_lists_that_are_no_messages_are_refused(tmp_path: Path, column: str) -> None:
     row = {"prompt": "p", "chosen": "x", "rejected": "y"} | {column: [[1]]}
     path = _file(tmp_path, "rows.jsonl", json.dumps(row) + "\n")
-    with pytest.raises(InputError, match="type|List|text"):
+    with pytest.raises(InputError, match=r"type|List|text"):
         read(path, format="trl-preference")
 
 
@@ -323,3 +323,44 @@ def test_columns_that_begin_with_an_underscore_are_kept(tmp_path: Path, name: st
     assert kept == (1, "k1", 9)
     assert data.report is not None
     assert data.report.mapped["column _id -> source_id_2 (a leading _ marks bookkeeping)"] == 1
+
+
+def test_rows_of_a_json_file_of_one_line_are_told_apart(tmp_path: Path) -> None:
+    rows = [
+        {"prompt": "p", "chosen": "x", "rejected": "y"},
+        {"prompt": "p", "chosen": "x"},
+        3,
+        {"prompt": "q", "chosen": "x", "rejected": "y"},
+    ]
+    data = read(_file(tmp_path, "pairs.json", json.dumps(rows)))
+    assert data.report is not None and data.report.kept == 2
+    assert sorted((row.line, row.raw) for row in data.report.rejected) == [(2, json.dumps(rows[1])), (3, "3")]
+    votes = (FIXTURES / "helpsteer2_preference.jsonl").read_text("utf-8").splitlines()
+    one = _file(tmp_path, "votes.json", "[" + ",".join(votes) + "]")
+    assert read(one).comparisons.equals(read(FIXTURES / "helpsteer2_preference.jsonl").comparisons)
+
+
+def test_a_row_of_which_a_part_cannot_be_read_counts_once(tmp_path: Path) -> None:
+    row = {"prompt": "p", "response": "r", "helpfulness": ["x", "y"], "correctness": ["4"], "coherence": ["1"]}
+    data = read(_file(tmp_path, "rows.jsonl", json.dumps(row) + "\n"))
+    assert data.report is not None and (data.report.read, data.report.kept) == (1, 0)
+    assert data.ratings["value"].to_list() == [4.0, 1.0] and len(data.report.rejected) == 2
+
+
+@pytest.mark.parametrize("answers", [["4", "5", "5"], ["True", "False", "True"], ["3", "3.5", "3.0"]])
+def test_answers_that_look_like_numbers_are_texts(tmp_path: Path, answers: list[str]) -> None:
+    rows = "".join(f"7,{answer},no,a\n" for answer in answers)
+    data = read(_file(tmp_path, "math.csv", "prompt,response_a,response_b,outcome\n" + rows))
+    said = dict(data.responses.select("response_id", "messages").iter_rows())
+    assert [said[one][0]["content"] for one in data.comparisons["response_a"]] == answers
+    assert data.prompts["messages"][0][0]["content"] == "7"
+
+
+def test_numbers_in_json_are_answers_too(tmp_path: Path) -> None:
+    data = read(_file(tmp_path, "math.jsonl", '{"prompt": "2+2?", "chosen": 4, "rejected": 5}\n'))
+    assert [messages[0]["content"] for messages in data.responses["messages"]] == ["4", "5"]
+    lists = read(_file(tmp_path, "lists.jsonl", '{"prompt": "2+2?", "texts": [4, 5], "ranks": [1, 2]}\n'))
+    assert [messages[0]["content"] for messages in lists.responses["messages"]] == ["4", "5"]
+    rated = read(_file(tmp_path, "rated.jsonl", '{"prompt": true, "response": 4, "rating": 2}\n'))
+    assert rated.prompts["messages"][0][0]["content"] == "true"
+    assert rated.report is not None and rated.report.mapped["text: Int64 -> text"] == 1

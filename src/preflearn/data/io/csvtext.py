@@ -1,7 +1,8 @@
 """CSV and TSV into a frame of rows with their line numbers; records that do not fit the header are set aside as found.
 
 An unquoted empty field is null, a quoted one is the empty text. A column becomes integer, float or boolean only where
-writing it back gives the same text (`007`, `1.10` and `1_000` stay text); quoted fields may hold newlines.
+writing it back gives the same text (`007`, `1.10` and `1_000` stay text), and never where it holds contents (prompt,
+response, ...); quoted fields may hold newlines.
 """
 
 from __future__ import annotations
@@ -20,6 +21,12 @@ from preflearn.data.reading import Rejected
 from preflearn.errors import InputError
 
 _NEWLINE, _RETURN, _QUOTE = 10, 13, 34
+_CONTENT = re.compile(
+    r"(?:.*[._ ])?(?:prompt|instruction|question|query|chosen|rejected|text|response|output|answer|completion"
+    r"|generation|summary|content)(?:[_ ]?(?:[0-9abxy]|left|right))?",
+    re.IGNORECASE,
+)
+"""Columns that hold what people or systems wrote: `True` and `3.0` are words there."""
 _BLOCK = 2**25
 """Bytes scanned at a time: a few masks of this size are held."""
 
@@ -218,7 +225,7 @@ def _names(header: list[str]) -> list[str]:
 
 def _typed(frame: pl.DataFrame) -> pl.DataFrame:
     """Columns of text as numbers or booleans where that loses nothing."""
-    return frame.with_columns([_typed_column(frame[name]) for name in frame.columns])
+    return frame.with_columns([_typed_column(frame[name]) for name in frame.columns if not _CONTENT.fullmatch(name)])
 
 
 def _typed_column(column: pl.Series) -> pl.Series:

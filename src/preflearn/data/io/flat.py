@@ -81,10 +81,27 @@ def tables(
         filled = pl.col(role).fill_null(pl.lit(value)) if role in frame.columns else pl.lit(value)
         frame = frame.with_columns(filled.alias(role))
     roles = flat_roles.parse(frame.columns, kind)
+    frame = _contents_as_text(frame, roles, report)
     frame = flat_rows.check(flat_rows.number_rows(frame), roles, report, original=original)
     if roles.kind == "rankings":
         return _rankings(frame, roles, report, prefix, original)
     return _single(frame, roles, report, prefix)
+
+
+def _contents_as_text(frame: pl.DataFrame, roles: Roles, report: ImportReport) -> pl.DataFrame:
+    """Answers that are numbers or truth values (`4` to "2 + 2?") as what was written."""
+    parts = [roles.prompt.get("messages"), *(side.parts.get(part) for side in roles.sides for part in _CONTENTS)]
+    for column in dict.fromkeys(one for one in parts if one is not None):
+        dtype = frame.schema[column]
+        scalar = dtype.inner if isinstance(dtype, pl.List) else dtype
+        if scalar.is_numeric() or scalar == pl.Boolean:
+            text = pl.List(pl.String) if isinstance(dtype, pl.List) else pl.String
+            report.map(f"{column}: {scalar} -> text", frame[column].count())
+            frame = frame.with_columns(pl.col(column).cast(text))
+    return frame
+
+
+_CONTENTS = ("text", "prompt")
 
 
 def _single(frame: pl.DataFrame, roles: Roles, report: ImportReport, prefix: str) -> dict[str, pl.DataFrame]:

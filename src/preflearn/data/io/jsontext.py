@@ -59,7 +59,8 @@ def read_document(data: bytes, source: str) -> Rows:
     """A JSON file: a list of objects, `{"data": [objects]}`, or columns (`{"a": [...]}`, `{"a": {"0": ...}}`).
 
     A `.json` file that holds one object a line is read as JSON Lines; a single other object is one row. Rows of a list
-    have the line on which they start; rows of a columnar file have their 1-based position.
+    have the line on which they start, or their 1-based position where two start on one line (a number is one row's);
+    rows of a columnar file have their 1-based position.
 
     Raises:
         InputError: the document is none of these.
@@ -268,6 +269,9 @@ def _from_list(text: str, start: int, source: str) -> Rows:
             reason = "the list cannot be read from here on: ',' or ']' expected"
             rejected.append(Rejected(source, number, reason, clip(_visible(text[position:]))))
             break
+    if len({line.number for line in lines}) < len(lines):
+        lines = [_Line(place, line.text) for place, line in enumerate(lines, 1)]
+        rejected = [row._replace(line=len(lines) + 1) for row in rejected]
     good, bad = _checked(iter(lines), source)
     return _assemble(good, [*bad, *rejected], source)
 
