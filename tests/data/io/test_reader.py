@@ -364,3 +364,14 @@ def test_numbers_in_json_are_answers_too(tmp_path: Path) -> None:
     rated = read(_file(tmp_path, "rated.jsonl", '{"prompt": true, "response": 4, "rating": 2}\n'))
     assert rated.prompts["messages"][0][0]["content"] == "true"
     assert rated.report is not None and rated.report.mapped["text: Int64 -> text"] == 1
+
+
+def test_objects_without_fields_can_be_stored(tmp_path: Path) -> None:
+    row = {"system_a": "x", "system_b": "y", "outcome": "a", "metadata": {}, "nest": {"a": {}, "b": 1}, "many": [{}]}
+    rows = [row, {**row, "nest": None, "many": []}]
+    data = read(_file(tmp_path, "votes.jsonl", "".join(json.dumps(one) + "\n" for one in rows)))
+    data.save(tmp_path / "set")
+    again = read(tmp_path / "set")
+    assert again.equals(data)
+    kept = again.comparisons.select("metadata", "nest", "many").rows()
+    assert kept == [(None, {"a": None, "b": 1}, [None]), (None, None, [])]

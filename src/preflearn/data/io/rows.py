@@ -28,10 +28,28 @@ class Rows(NamedTuple):
 
 
 def numbered(frame: pl.DataFrame, lines: np.ndarray[Any, np.dtype[np.uint32]]) -> pl.DataFrame:
-    """The frame with its line numbers first; a `_line` of the source becomes `source_line`."""
+    """The frame with its line numbers first; a `_line` of the source becomes `source_line`, an object `{}` null."""
+    empty = [name for name, dtype in frame.schema.items() if _holds_empty(dtype)]
+    if empty:  # no file format but JSON holds objects without fields
+        frame = frame.with_columns(_without_empty(pl.col(name), frame.schema[name]).alias(name) for name in empty)
     if LINE in frame.columns:
         frame = frame.rename({LINE: visible(frame.columns)[LINE]})
     return frame.insert_column(0, pl.Series(LINE, lines, dtype=pl.UInt32))
+
+
+def _holds_empty(dtype: Any) -> bool:
+    if isinstance(dtype, pl.Struct):
+        return not dtype.fields or any(_holds_empty(field.dtype) for field in dtype.fields)
+    return isinstance(dtype, pl.List) and _holds_empty(dtype.inner)
+
+
+def _without_empty(value: pl.Expr, dtype: Any) -> pl.Expr:
+    """A value in which objects without fields are null."""
+    if isinstance(dtype, pl.Struct):
+        nothing = pl.lit(None, dtype=pl.String)
+        parts = [_without_empty(value.struct.field(one.name), one.dtype).alias(one.name) for one in dtype.fields]
+        return pl.when(value.is_not_null()).then(pl.struct(parts) if parts else nothing)
+    return value.list.eval(_without_empty(pl.element(), dtype.inner)) if isinstance(dtype, pl.List) else value
 
 
 def visible(columns: Sequence[str]) -> dict[str, str]:
