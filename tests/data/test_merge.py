@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import polars as pl
 import pytest
 from hypothesis import given, settings
@@ -5,8 +7,10 @@ from hypothesis import strategies as st
 
 import preflearn as pf
 from preflearn.data.columns import attach
+from preflearn.data.io import read
 from preflearn.data.merge import merge
 from preflearn.data.rename import Names, rename
+from preflearn.data.store import load
 from preflearn.data.tables import PreferenceData
 from preflearn.data.validate import validate
 from preflearn.errors import InputError
@@ -277,3 +281,16 @@ def test_rename_reaches_every_place(cases):
         renamed, {"prompts": Names(ids + "!", ids), "conversation": Names(pl.Series(["k"]), pl.Series(["conv"]))}
     )
     assert back.equals(data)
+
+
+def test_equal_votes_of_two_files_are_two_votes(tmp_path: Path) -> None:
+    for name in ("monday.csv", "tuesday.csv"):
+        (tmp_path / name).write_text("system_a,system_b,outcome\nx,y,a\ny,x,b\n", "utf-8")
+    days = [read(tmp_path / name) for name in ("monday.csv", "tuesday.csv")]
+    both = merge(*days, names=["monday", "tuesday"])
+    assert both.comparisons["comparison_id"].to_list() == ["c2", "c3", "tuesday/c2", "tuesday/c3"]
+    for day, name in zip(days, ("one", "two"), strict=True):
+        day.save(tmp_path / name)
+    stored = merge(load(tmp_path / "one"), load(tmp_path / "two"))
+    assert stored.height("comparisons") == 4
+    assert merge(days[0], days[0]).height("comparisons") == 2, "one file is the same votes"

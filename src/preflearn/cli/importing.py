@@ -59,6 +59,8 @@ def run(
         from preflearn.data.merge import merge
 
         data = merge(*parts)
+        for step in data.provenance["steps"]:
+            say.line(step)
     save(data, out, force=say.force)
     say.line(f"written to {out}: {', '.join(f'{n:,} {name}' for name, n in data.counts().items())}")
     return {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import polars as pl
 
@@ -27,7 +28,8 @@ def merge(*datasets: PreferenceData, names: Sequence[str] | None = None, apart: 
     that both record differs; what only one records is added. A judgment or signal is the same only if it is equal in
     everything. Whatever else shares an id is another thing: the later one is renamed `NAME/ID`, and what refers to it
     follows. Showings (presentation_id) of two data sets are the same only where a judgment is; conversations and sets
-    only where a prompt or response is.
+    only where a prompt or response is. Ids that an import made from line numbers say nothing across sources: votes of
+    two files are never taken for the same, however equal.
 
     Different answers of one annotator to one question in two data sets are kept, and counted. All is read into memory.
 
@@ -54,13 +56,39 @@ def merge(*datasets: PreferenceData, names: Sequence[str] | None = None, apart: 
             report.reject(data.report.rejected)
     whole = datasets[0].completed()
     for label, data in zip(labels[1:], datasets[1:]):
-        whole = _merge_two(whole, data.completed(), label, tuple(apart), report)
+        before = datasets[: labels.index(label)]
+        chance = {
+            name for name in _EVENTS if (own := _sources(data, name)) and own.isdisjoint(_all_sources(before, name))
+        }
+        whole = _merge_two(whole, data.completed(), label, tuple(apart), chance, report)
     told = [f"merged {report.source}: {line.strip()}" for line in report.lines()[1:]]
     provenance = {
-        "merged": {label: data.provenance for label, data in zip(labels, datasets)},
+        "merged": {label: _provenance(data) for label, data in zip(labels, datasets)},
         "steps": told or [f"merged {report.source}"],
     }
     return PreferenceData(provenance=provenance, report=report, **{name: whole.lazy(name) for name in TABLES})
+
+
+def _provenance(data: PreferenceData) -> dict[str, Any]:
+    """What is known of a data set's making, also where it was imported just now and never saved."""
+    fresh = data.report is not None and data.report.format not in ("merge", "preflearn")
+    return {"import": data.report.as_dict(), **data.provenance} if fresh and data.report else dict(data.provenance)
+
+
+def _sources(data: PreferenceData, name: str) -> set[str]:
+    """The files from whose line numbers ids of this table were made."""
+    found: set[str] = set()
+    waiting = [_provenance(data)]
+    while waiting:
+        made = waiting.pop()
+        if name in made.get("import", {}).get("made_ids", ()):
+            found.add(made["import"]["source"])
+        waiting += made.get("merged", {}).values()
+    return found
+
+
+def _all_sources(datasets: Sequence[PreferenceData], name: str) -> set[str]:
+    return set().union(*(_sources(data, name) for data in datasets))
 
 
 def _check_keys(data: PreferenceData, label: str) -> None:
@@ -76,11 +104,16 @@ def _check_keys(data: PreferenceData, label: str) -> None:
 
 
 def _merge_two(
-    whole: PreferenceData, data: PreferenceData, label: str, apart: tuple[str, ...], report: ImportReport
+    whole: PreferenceData,
+    data: PreferenceData,
+    label: str,
+    apart: tuple[str, ...],
+    chance: set[str],
+    report: ImportReport,
 ) -> PreferenceData:
-    """Add `data` to `whole`."""
+    """Add `data` to `whole`; `chance`: judgments and signals whose equal ids say nothing."""
     data = _settle_things(whole, data, label, apart, report)
-    data, repeated = _settle_events(whole, data, label, report)
+    data, repeated = _settle_events(whole, data, label, chance, report)
     for sentence, count in _disagreements(whole, data, repeated):
         report.map(sentence, count)
     joined = {name: _unified(whole, data, name) for name in _THINGS}
@@ -122,7 +155,7 @@ def _settle_things(
 
 
 def _settle_events(
-    whole: PreferenceData, data: PreferenceData, label: str, report: ImportReport
+    whole: PreferenceData, data: PreferenceData, label: str, chance: set[str], report: ImportReport
 ) -> tuple[PreferenceData, dict[str, pl.DataFrame]]:
     """Rename judgments and signals whose id is taken by another; say which are already there, as keys per table."""
     repeated: dict[str, pl.DataFrame] = {}
@@ -130,7 +163,7 @@ def _settle_events(
     for name in _EVENTS:
         key = TABLES[name].key
         shared = _shared_keys(whole, data, name)
-        other = _conflicts(whole, data, name)
+        other = shared if name in chance else _conflicts(whole, data, name)
         repeated[name] = shared.filter(~shared.is_in(other.implode())).to_frame(key)
         names[name] = _new_names(whole, data, name, other, label)
         report.map(f"{name} of {label} renamed {label}/..., their ids being taken", other.len())

@@ -36,6 +36,8 @@ class ImportReport:
     """Assumptions and things a reader should know, as sentences."""
     rejected: list[Rejected] = field(default_factory=list)
     """Unreadable rows; they go to rejected.jsonl."""
+    made_ids: set[str] = field(default_factory=set)
+    """Tables of judgments whose ids were made from line numbers: equal ids of two sources are chance."""
 
     def map(self, what: str, count: int = 1) -> None:
         """Count a conversion; zero rows leave no line."""
@@ -73,6 +75,7 @@ class ImportReport:
             "dropped": dict(self.dropped),
             "rejected": dict(Counter(row.reason for row in self.rejected)),
             "notes": list(self.notes),
+            "made_ids": sorted(self.made_ids),
         }
 
     def lines(self) -> list[str]:

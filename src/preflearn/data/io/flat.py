@@ -219,6 +219,8 @@ def _judgment_ids(frame: pl.DataFrame, key: str, given: str | None, prefix: str,
     line = pl.lit(prefix) + pl.col("_line").cast(pl.String)
     made = pl.coalesce(pl.col(given).cast(pl.String), line) if given else line
     named = frame.select(made.alias(key))
+    if given is None or frame[given].null_count():
+        report.made_ids.add(next(name for name, spec in TABLES.items() if spec.key == key))
     if not named[key].is_duplicated().any():
         return named[key]
     again = named.select(pl.int_range(pl.len()).over(key)).to_series() + 1
