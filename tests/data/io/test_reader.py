@@ -375,3 +375,12 @@ def test_objects_without_fields_can_be_stored(tmp_path: Path) -> None:
     assert again.equals(data)
     kept = again.comparisons.select("metadata", "nest", "many").rows()
     assert kept == [(None, {"a": None, "b": 1}, [None]), (None, None, [])]
+
+
+def test_files_whose_columns_differ_in_kind_are_read_as_one(tmp_path: Path) -> None:
+    _file(tmp_path, "a.jsonl", '{"system_a": "x", "system_b": "y", "outcome": "a", "tags": ["u", "v"]}\n')
+    _file(tmp_path, "b.jsonl", '{"system_a": "x", "system_b": "y", "outcome": "b", "tags": [1, 2]}\n')
+    _file(tmp_path, "c.csv", "system_a,system_b,outcome,tags\nx,y,tie,7\n")
+    data = read(tmp_path)
+    assert data.comparisons["tags"].to_list() == ['["u","v"]', "[1,2]", "7"]
+    assert data.report is not None and any("'tags' differs in kind" in note for note in data.report.notes)

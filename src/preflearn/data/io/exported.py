@@ -83,7 +83,7 @@ def write_rows(rows: pl.DataFrame, path: Path, kind: str) -> None:
         if kind == "jsonl":
             rows.write_ndjson(text)
         else:
-            rows.select(_cell(name, dtype) for name, dtype in rows.schema.items()).write_csv(
+            rows.select(json_cell(name, dtype) for name, dtype in rows.schema.items()).write_csv(
                 text, separator="\t" if kind == "tsv" else ","
             )
         content = text.getvalue()
@@ -95,7 +95,7 @@ def write_rows(rows: pl.DataFrame, path: Path, kind: str) -> None:
     part.replace(path)
 
 
-def _cell(name: str, dtype: pl.DataType) -> pl.Expr:
+def json_cell(name: str, dtype: pl.DataType) -> pl.Expr:
     """A column as CSV holds it: lists and structs as their JSON."""
     if not dtype.is_nested():
         return pl.col(name)

@@ -137,6 +137,8 @@ class Reading:
             frame, rejected = read_frame(path)
             self.report.read += frame.height + len(rejected)
             self.report.reject(rejected)
+            if hidden := [column for column in frame.columns if column.startswith("_") and column != "_line"]:
+                self.report.note(f"Columns {', '.join(hidden)} are kept only where the mapping names them.")
             frames.append(frame.with_columns(pl.lit(path.name).alias("_source")))
         return flat_sides.concat(frames)
 

@@ -86,14 +86,15 @@ def conversations(column: pl.Series, role: str) -> Messages:
 def _single(text: pl.Series, role: str) -> pl.Series:
     return text.to_frame("text").select(
         pl.when(pl.col("text").is_not_null())
-        .then(pl.concat_list(_message(pl.lit(role), pl.col("text"))))
+        .then(pl.concat_list(as_message(pl.lit(role), pl.col("text"))))
         .otherwise(None)
         .cast(MESSAGES)
         .alias(text.name)
     )[text.name]
 
 
-def _message(role: pl.Expr, content: pl.Expr) -> pl.Expr:
+def as_message(role: pl.Expr, content: pl.Expr) -> pl.Expr:
+    """One message in the plan's four fields."""
     return pl.struct(
         role.alias("role"),
         pl.lit(None, dtype=pl.String).alias("name"),
@@ -245,7 +246,7 @@ def transcript(column: pl.Series, turn: str, *, opening: str | None = None, text
     speaker, content = piece.struct.field("field_0"), piece.struct.field("field_1")
     before = pl.lit("user" if text_first else "system")
     role = pl.when(content.is_null()).then(before).otherwise(speaker.str.to_lowercase().replace(ROLES))
-    message = _message(role, pl.coalesce(content, speaker))
+    message = as_message(role, pl.coalesce(content, speaker))
     found = marked["turns"].list.eval(message).cast(MESSAGES)
     silent = pl.element().struct.field("role").is_in(["system", "user"]) & (pl.element().struct.field("content") == "")
     # a mark at the very start leaves an empty piece before it

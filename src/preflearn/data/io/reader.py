@@ -12,6 +12,7 @@ import polars as pl
 from preflearn.data import store
 from preflearn.data.io import detect, hub, lazy, tables_in
 from preflearn.data.io.base import Format, Sample
+from preflearn.data.io.exported import json_cell
 from preflearn.data.io.files import read_frame, stem_of
 from preflearn.data.io.formats import FORMATS
 from preflearn.data.io.jsontext import decode
@@ -201,7 +202,7 @@ def _files(files: list[Path], format: str | None, report: ImportReport, place: P
         raise InputError(f"the files are in several formats: {listed}.", path=place, cure="Name one file at a time.")
     one = next(iter(found.values()))
     report.format = one.name
-    frame = _as_one(filled, place)
+    frame = _as_one(filled, place, report)
     if one is PLAIN:
         frame = _json_cells(frame, report)
     return _run(one, partial(one.read, frame, report), place)
@@ -254,7 +255,7 @@ def _read(path: Path, report: ImportReport) -> pl.DataFrame:
     return shown(frame, report)
 
 
-def _as_one(frames: dict[Path, pl.DataFrame], place: Path) -> pl.DataFrame:
+def _as_one(frames: dict[Path, pl.DataFrame], place: Path, report: ImportReport) -> pl.DataFrame:
     """The rows of several files below each other, each knowing its file; `source` names it where nothing else does."""
     if len(frames) == 1:
         return next(iter(frames.values()))
@@ -264,6 +265,15 @@ def _as_one(frames: dict[Path, pl.DataFrame], place: Path) -> pl.DataFrame:
         if "source" not in frame.columns:
             frame = frame.with_columns(pl.lit(hub.split_of(path)).alias("source"))
         parts.append(frame)
+    nested = {name for part in parts for name, dtype in part.schema.items() if dtype.is_nested()}
+    for name in nested:
+        kinds = {part.schema[name].base_type() for part in parts if name in part.columns} - {pl.Null}
+        if len(kinds) > 1:
+            report.note(f"Column {name!r} differs in kind between the files: what is no text stands as its JSON.")
+            parts = [
+                part.with_columns(json_cell(name, part.schema[name]).cast(pl.String)) if name in part.columns else part
+                for part in parts
+            ]
     try:
         return pl.concat(parts, how="diagonal_relaxed")
     except pl.exceptions.PolarsError as error:

@@ -16,6 +16,7 @@ from preflearn.data.io import flat
 from preflearn.data.io.base import Format, Sample
 from preflearn.data.io.formats import tools
 from preflearn.data.io.jsontext import decode
+from preflearn.data.io.messages import as_message
 from preflearn.data.reading import ImportReport
 from preflearn.data.schema import MESSAGES
 from preflearn.data.tables import PreferenceData
@@ -188,18 +189,10 @@ def _decoded(frame: pl.DataFrame, name: str, report: ImportReport, original: pl.
 
 def _interleaved(prompts: pl.Series, answers: pl.Series) -> pl.Series:
     """Lists of user turns and of answers, of equal lengths, as conversations."""
-
-    def message(role: str, column: str) -> pl.Expr:
-        return pl.struct(
-            pl.lit(role).alias("role"),
-            pl.lit(None, dtype=pl.String).alias("name"),
-            pl.col(column).alias("content"),
-            pl.lit(None, dtype=pl.List(pl.String)).alias("media"),
-        )
-
     rows = pl.DataFrame({"user": prompts, "assistant": answers}).with_row_index("row")
     long = rows.filter(pl.col("user").list.len() > 0).explode("user", "assistant")
-    pairs = long.select("row", pl.concat_list(message("user", "user"), message("assistant", "assistant")).alias("pair"))
+    both = [as_message(pl.lit(role), pl.col(role)) for role in ("user", "assistant")]
+    pairs = long.select("row", pl.concat_list(both).alias("pair"))
     lists = pairs.explode("pair").group_by("row", maintain_order=True).agg("pair")
     whole = rows.select("row").join(lists, on="row", how="left", maintain_order="left")
     return whole["pair"].cast(MESSAGES)

@@ -16,6 +16,7 @@ import polars as pl
 from preflearn.data.io import flat
 from preflearn.data.io.base import Format, Sample
 from preflearn.data.io.formats import tools
+from preflearn.data.io.messages import as_message
 from preflearn.data.io.rows import LINE
 from preflearn.data.reading import ImportReport
 from preflearn.data.schema import MESSAGES
@@ -102,8 +103,8 @@ def _prepared(said: pl.DataFrame, report: ImportReport) -> pl.DataFrame:
     )
     turns = said.select(*_KEY, "user_prompt").unique(_KEY, keep="first", maintain_order=True)
     turns = turns.join(chosen, on=_KEY, how="left").sort(_KEY)
-    asked = pl.concat_list(_message("user", pl.col("user_prompt")))
-    answered = pl.concat_list(_message("assistant", pl.col("_went_on")))
+    asked = pl.concat_list(as_message(pl.lit("user"), pl.col("user_prompt")))
+    answered = pl.concat_list(as_message(pl.lit("assistant"), pl.col("_went_on")))
     turns = turns.with_columns(asked.alias("_asked"), pl.concat_list(asked, answered).alias("_exchange"))
     before = (
         turns.select("conversation_id", pl.col("turn").alias("_earlier"), "_exchange")
@@ -118,15 +119,6 @@ def _prepared(said: pl.DataFrame, report: ImportReport) -> pl.DataFrame:
     history = pl.col("_before").fill_null(pl.lit([], dtype=MESSAGES))
     turns = turns.with_columns(pl.concat_list(history, "_asked").cast(MESSAGES).alias("prompt"))
     return said.join(turns.select(*_KEY, "prompt", "_chosen"), on=_KEY, how="left", maintain_order="left")
-
-
-def _message(role: str, content: pl.Expr) -> pl.Expr:
-    return pl.struct(
-        pl.lit(role).alias("role"),
-        pl.lit(None, dtype=pl.String).alias("name"),
-        content.alias("content"),
-        pl.lit(None, dtype=pl.List(pl.String)).alias("media"),
-    )
 
 
 def _of_prompt() -> list[pl.Expr]:
