@@ -8,7 +8,7 @@ from typing import Literal
 import polars as pl
 
 from preflearn.data.columns import attach
-from preflearn.data.tables import PreferenceData
+from preflearn.data.tables import PreferenceData, plain
 
 Weight = Literal["pair", "list"]
 
@@ -270,8 +270,3 @@ def _rankings(used: pl.DataFrame, data: PreferenceData) -> pl.DataFrame:
         .join(lists, on="__group", how="left", maintain_order="left")
         .drop("__group", "comparison_id")
     )
-
-
-def plain(frame: pl.DataFrame) -> pl.DataFrame:
-    """Categories as text, so that frames of different origin can be put together."""
-    return frame.with_columns(pl.col(pl.Categorical).cast(pl.String))

@@ -9,9 +9,9 @@ from typing import Literal
 import polars as pl
 
 from preflearn.data.columns import attach
-from preflearn.data.convert_lists import Weight, fresh_ids, plain, sentence
+from preflearn.data.convert_lists import Weight, fresh_ids, sentence
 from preflearn.data.schema import table
-from preflearn.data.tables import PreferenceData
+from preflearn.data.tables import PreferenceData, plain
 from preflearn.errors import InputError
 
 Means = Literal["out", "sign", "normal"]

@@ -8,10 +8,10 @@ from typing import Literal
 
 import polars as pl
 
-from preflearn.data.convert_lists import fresh_ids, plain, sentence
+from preflearn.data.convert_lists import fresh_ids, sentence
 from preflearn.data.schema import JUDGMENTS, TABLES
 from preflearn.data.schema import table as table_of
-from preflearn.data.tables import PreferenceData
+from preflearn.data.tables import PreferenceData, plain
 from preflearn.errors import InputError
 
 _ANSWERS = {

@@ -8,11 +8,11 @@ from typing import Any
 import polars as pl
 
 from preflearn.data.columns import attach
-from preflearn.data.convert_lists import fresh_ids, plain
+from preflearn.data.convert_lists import fresh_ids
 from preflearn.data.reading import ImportReport
 from preflearn.data.rename import GROUPS, Names, rename
 from preflearn.data.schema import JUDGMENTS, TABLES
-from preflearn.data.tables import PreferenceData
+from preflearn.data.tables import PreferenceData, plain
 from preflearn.errors import InputError
 
 _THINGS = ("media", "annotators", "criteria", "prompts", "responses")

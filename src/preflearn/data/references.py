@@ -8,7 +8,7 @@ from typing import NamedTuple
 import polars as pl
 
 from preflearn.data.schema import TABLES
-from preflearn.data.tables import PreferenceData
+from preflearn.data.tables import PreferenceData, plain
 
 
 class Reference(NamedTuple):
@@ -81,7 +81,7 @@ def complete(data: PreferenceData) -> PreferenceData:
         if target == "responses":
             rows = rows.with_columns(pl.col(key).alias("system"))
         frame = data.table(target)
-        data = data.replace(**{target: pl.concat([_as_text(frame), rows], how="diagonal_relaxed")})
+        data = data.replace(**{target: pl.concat([plain(frame), rows], how="diagonal_relaxed")})
     return data
 
 
@@ -92,7 +92,7 @@ def prune(data: PreferenceData, *, also: Mapping[str, pl.DataFrame] | None = Non
     needed_responses = data.replace(responses=data.responses.clear())
     keep = referred(needed_responses, "responses").collect()
     keep = pl.concat([keep, extra.get("responses", nothing)]).unique(maintain_order=True)
-    responses = _as_text(data.responses)
+    responses = plain(data.responses)
     while True:  # segments, sets and derivations need their sources too
         kept = responses.join(keep, left_on="response_id", right_on="key", how="semi")
         sources = referred(data.replace(responses=kept), "responses", of=("responses",)).collect()
@@ -103,13 +103,9 @@ def prune(data: PreferenceData, *, also: Mapping[str, pl.DataFrame] | None = Non
     data = data.replace(responses=kept)
     for target in ("prompts", "annotators", "criteria", "media"):
         key = TABLES[target].key
-        rows = _as_text(data.table(target))
+        rows = plain(data.table(target))
         needed = pl.concat([referred(data, target).collect(), extra.get(target, nothing)])
         data = data.replace(
             **{target: rows.join(needed, left_on=key, right_on="key", how="semi", maintain_order="left")}
         )
     return data
-
-
-def _as_text(frame: pl.DataFrame) -> pl.DataFrame:
-    return frame.with_columns(pl.col(pl.Categorical).cast(pl.String))

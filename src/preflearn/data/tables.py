@@ -181,7 +181,7 @@ class PreferenceData:
 
     def equals(self, other: PreferenceData) -> bool:
         """Whether both hold the same tables, columns and rows."""
-        return all(_plain(self.table(name)).equals(_plain(other.table(name)), null_equal=True) for name in TABLES)
+        return all(plain(self.table(name)).equals(plain(other.table(name)), null_equal=True) for name in TABLES)
 
     # -- new data from old (never in place) ------------------------------------------------------------------------
 
@@ -230,7 +230,7 @@ def judgments(data: PreferenceData) -> dict[str, pl.DataFrame]:
     return {name: data.table(name) for name in JUDGMENTS if data.height(name)}
 
 
-def _plain(frame: pl.DataFrame) -> pl.DataFrame:
+def plain(frame: pl.DataFrame) -> pl.DataFrame:
     """Categories as text, so that equal content compares equal whatever its coding."""
     return frame.with_columns(pl.col(pl.Categorical).cast(pl.String))
 
@@ -255,7 +255,7 @@ def _fingerprint(frames: Mapping[str, pl.DataFrame]) -> str:
         digest.update(name.encode())
         for column in frame.columns:
             part = _Digest()
-            plain = _plain(frame.select(column)).rechunk()
-            plain.write_ipc(cast(IO[bytes], part), compat_level=pl.CompatLevel.oldest())
+            flat = plain(frame.select(column)).rechunk()
+            flat.write_ipc(cast(IO[bytes], part), compat_level=pl.CompatLevel.oldest())
             digest.update(column.encode() + part.hash.digest())
     return digest.hexdigest()
