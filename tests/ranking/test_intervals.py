@@ -8,9 +8,10 @@ import pytest
 from preflearn.errors import InputError
 from preflearn.ranking import BradleyTerry, Davidson, RaoKupper
 from preflearn.ranking import newton as newton_module
-from preflearn.ranking.covariance import cluster_scores, covariance
+from preflearn.ranking.covariance import covariance
 from preflearn.ranking.newton import newton
 from preflearn.ranking.ranksets import rank_sets
+from preflearn.ranking.scores import cluster_scores
 from tests.ranking.makers import battles, simulated
 from tests.ranking.test_solver import LINKS, design_of
 

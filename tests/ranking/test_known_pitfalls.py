@@ -75,7 +75,7 @@ def test_the_fit_does_not_stop_after_two_iterations():
 
 def test_the_score_of_every_annotator_is_the_derivative_of_their_votes():
     """The gradient per annotator adds up all votes of an annotator (not the last one) and is indexed right."""
-    from preflearn.ranking.covariance import cluster_scores
+    from preflearn.ranking.scores import cluster_scores
 
     data, _ = simulated(400, annotators=7)
     fitted = Davidson(cluster="annotator_id", interval="sandwich").fit(data)

@@ -13,6 +13,7 @@ from preflearn.data import PreferenceData
 from preflearn.data.columns import attach
 from preflearn.errors import InputError
 from preflearn.ranking.cells import Codes, Floats, count_codes
+from preflearn.ranking.encode import with_pairs
 from preflearn.ranking.leaderboard import Leaderboard, Scale
 from preflearn.ranking.models import MODELS, RatingModel
 from preflearn.ranking.votes import Votes
@@ -52,12 +53,15 @@ def rank_by(
 
     Judgments without a value form the entry "(not recorded)". A value whose votes cannot be ranked maps to the reason.
     """
-    tagged = attach(data, "comparisons", {"__by": by}).with_columns(
-        pl.col("__by").cast(pl.String).fill_null("(not recorded)")
-    )
-    values = (
-        tagged.group_by("__by").agg(pl.len().alias("n")).sort("n", "__by", descending=[True, False]).collect()["__by"]
-    )
+    tagged = attach(data, "comparisons", {"__by": by})
+    dtype = tagged.collect_schema()["__by"]
+    if dtype.is_nested():
+        raise InputError(f"the column {by!r} cannot divide votes: it holds {dtype}.", cure="Name one of single values.")
+    tagged = tagged.with_columns(pl.col("__by").cast(pl.String).fill_null("(not recorded)"))
+    if not data.is_lazy:
+        tagged = tagged.collect().lazy()
+    votes = pl.col("count").fill_null(1).sum() if "count" in data.columns("comparisons") else pl.len()
+    values = tagged.group_by("__by").agg(votes.alias("n")).sort("n", "__by", descending=[True, False]).collect()["__by"]
     out: dict[str, Leaderboard | InputError] = {}
     for value in values:
         part = data.replace(comparisons=tagged.filter(pl.col("__by") == value).drop("__by"))
@@ -87,11 +91,14 @@ def votes_of_codes(
         items: names; `left` and `right` [N] are positions in it.
         outcome: positions [N] in `link.outcomes`.
         link: e.g. `choice.Binary()`.
-        count, weight, first, clusters: as in `ranking.cells.count_codes`.
+        count, weight, first: as in `ranking.cells.count_codes`.
+        clusters: by name, cluster codes [N], negative where none is recorded; of up to two names.
 
     Raises:
         ValueError: a code is out of range.
+        InputError: more than two clusterings.
     """
+    groups = with_pairs(clusters or {})
     cells = count_codes(
         left,
         right,
@@ -101,6 +108,6 @@ def votes_of_codes(
         count=count,
         weight=weight,
         first=first,
-        clusters=clusters,
+        clusters=groups,
     )
-    return Votes(tuple(items), link, cells, cells.n_votes, {}, None, clusters=tuple(clusters or ()))
+    return Votes(tuple(items), link, cells, cells.n_votes, {}, None, clusters=tuple(groups))

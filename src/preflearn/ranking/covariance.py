@@ -5,21 +5,33 @@ Up to the dense limit matrices are exact; above it the covariance is carried by 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import scipy.sparse as sp
 
 from preflearn.ranking.cells import Floats
 from preflearn.ranking.design import Design
 from preflearn.ranking.newton import Fit, solver
+from preflearn.ranking.scores import Clustering, clustering, expected_scores, score_rows, vote_scores
 
 N_DRAWS = 400
 """Draws that carry a covariance too large to be stored; the relative error of a standard error is 1/sqrt(2 N_DRAWS)."""
 
 _BLOCK = 50
 """Draws that are solved for at once."""
+_MANY = 10_000
+"""From so many independent scores on, random signs are as good as normal multipliers, and ten times as cheap."""
+_STRIP = 10
+"""Draws whose noise is held at once, one number per vote cell each."""
+
+_CHUNK = 4_096
+_BLAS_GAIN = 20
+"""How much faster a multiplication is in a dense product than in a sparse one."""
+
+Mask = npt.NDArray[np.bool_]
 
 
 class Covariance(NamedTuple):
@@ -79,37 +91,57 @@ def _root(variance: Floats) -> Floats:
     return np.asarray(np.sqrt(np.maximum(variance, 0.0)), dtype=np.float64)
 
 
-def covariance(design: Design, fit: Fit, *, kind: str, clusters: tuple[str, ...] = (), seed: int = 0) -> Covariance:
+def covariance(
+    design: Design,
+    fit: Fit,
+    *,
+    kind: str,
+    clusters: Sequence[str] = (),
+    by_model: Mask | None = None,
+    groups: dict[str, Clustering] | None = None,
+    seed: int = 0,
+) -> Covariance:
     """Covariance of the parameters of `fit`.
 
     Args:
         design, fit: the fitted problem.
         kind: "model" (inverse information), "sandwich" (Huber-White; votes independent) or "clustered".
         clusters: for "clustered": one name of `design.cells.clusters`, or two names and their intersection "x*y".
+        by_model: items [n] whose votes say nothing of their own noise because all ended alike (never lost, never won,
+            held in place by the prior): what the model expects stands in for their residuals.
+        groups: the `clustering` of every name, if known.
         seed: of the draws used above the dense limit.
 
-    Source: White 1980; Liang and Zeger 1986; for two ways Cameron, Gelbach and Miller 2011. One-way clustered meat is
-    multiplied by U/(U - 1), U being the number of clusters with a vote.
+    One-way clustered meat is multiplied by U/(U - 1), U being the number of clusters with a vote. An item judged within
+    a single cluster has no variation between clusters (its scores add up to zero): its votes are taken as independent
+    of each other in that direction. A prior enters the meat with its own information, so that the sandwich of a model
+    that holds is the inverse of information and prior: intervals then allow for the bias that the prior brings.
+
+    Source: White 1980; Liang and Zeger 1986; for two ways Cameron, Gelbach and Miller 2011; for the prior's part
+    Marra and Wood 2012 (coverage of Bayesian intervals of penalised models).
     """
-    used: dict[str, int] = {}
-    notes: list[str] = []
-    if kind == "clustered":
-        used = {name: _occupied(design.cells.clusters[name]) for name in clusters}
-    smallest = min(used.values(), default=0)
-    degrees = float(smallest - 1) if used else np.inf
     # Draws are known to a few percent only; solving them to 1e-4 changes nothing.
     solve = solver(fit.information, design, precision=1e-4)
+    used: dict[str, int] = {}
+    if kind == "model":
+        if solve.inverse is not None:
+            return Covariance(centred(solve.inverse(), design.n), None, kind, {}, np.inf, [])
+        pieces = [information_pieces(design, fit)]
+    else:
+        groups = (groups or {name: clustering(design.cells, name) for name in clusters}) if kind == "clustered" else {}
+        pieces, used = meat_pieces(design, fit, groups, by_model)
+        kind = "clustered" if used else "sandwich"
+    degrees = float(min(used.values()) - 1) if used else np.inf
+    notes: list[str] = []
     if solve.inverse is None:
-        draws = _draws(design, fit, solve.solve, kind, clusters, np.random.default_rng(seed))
+        draws = _draws(design, solve.solve, pieces, np.random.default_rng(seed))
         notes.append(f"standard errors are estimated from {N_DRAWS} draws because there are {design.n:,} items")
         return Covariance(None, draws, kind, used, degrees, notes)
     bread = centred(solve.inverse(), design.n)
-    if kind == "model":
-        matrix = bread
-    else:
-        meat = sandwich_meat(design, fit) if kind == "sandwich" else _clustered_meat(design, fit, clusters, notes)
-        matrix = bread @ meat @ bread
-        matrix = _positive(matrix, notes) if len(clusters) > 1 else matrix
+    meat = _dense(pieces[0]) if len(pieces) == 1 else _dense(pieces[0]) - _dense(pieces[1])
+    matrix = bread @ meat @ bread
+    if len(pieces) > 1:
+        matrix = _positive(matrix, notes)
     return Covariance(centred(matrix, design.n), None, kind, used, degrees, notes)
 
 
@@ -121,51 +153,96 @@ def centred(matrix: Floats, n: int) -> Floats:
     return out
 
 
-def sandwich_meat(design: Design, fit: Fit) -> Floats:
-    """Sum over votes of weight**2 times the outer product of scores [n + q, n + q]."""
-    scores = design.scores(fit.parameters)
-    squared = design.cells.weight_squared
-    width = scores.shape[1]
-    quadratic = np.empty((len(design.left), width, width))
-    for i in range(width):
-        for j in range(i, width):
-            quadratic[:, i, j] = np.bincount(design.row, squared * scores[:, i] * scores[:, j], len(design.left))
-            quadratic[:, j, i] = quadratic[:, i, j]
-    return design.information(quadratic).dense()
+class Piece(NamedTuple):
+    """Independent contributions to the score [m, n + q] and their variances [m]."""
+
+    rows: sp.csr_array
+    variance: Floats
 
 
-def cluster_scores(design: Design, fit: Fit, name: str) -> sp.csr_array:
-    """Summed score of every cluster [U, n + q]: what each annotator (prompt, ...) pulls on every parameter."""
-    scores = design.scores(fit.parameters)
-    matrix = design.cells.clusters[name]
-    left, right = design.cells.left, design.cells.right
-    cells = np.arange(len(left))
-    logit_score = scores[:, 0]
-    parts = [
-        sp.csr_array(
-            (
-                np.concatenate([logit_score, -logit_score]),
-                (np.concatenate([cells, cells]), np.concatenate([left, right])),
-            ),
-            shape=(len(left), design.n),
-        )
-    ]
-    if design.p:
-        parts.append(sp.csr_array(logit_score[:, None] * design.features[design.row]))
-    if design.shape:
-        parts.append(sp.csr_array(scores[:, 1:]))
-    return sp.csr_array(matrix @ sp.hstack(parts, format="csr"))
+def meat_pieces(
+    design: Design, fit: Fit, groups: dict[str, Clustering], by_model: Mask | None
+) -> tuple[list[list[Piece]], dict[str, int]]:
+    """What the meat is made of: pieces to add up and, for two ways, pieces to subtract; and the clusters that count.
+
+    Returns:
+        One or two lists of pieces, and by name the number of clusters (empty: votes are independent).
+    """
+    cells, scores = design.cells, vote_scores(design, fit)
+    expected = _touching(design, by_model) if by_model is not None else np.zeros(len(cells.left), np.bool_)
+    ways = list(groups)[:2]
+    alone = {name: expected | _touching(design, groups[name].per_item < 2) for name in ways}
+    ways = [name for name in ways if not alone[name].all()]
+    plus: list[Piece] = [Piece(sp.csr_array(sp.eye_array(design.size, format="csr")), prior_information(design, fit))]
+    minus: list[Piece] = []
+    for name in ways:
+        plus += _clustered(scores, groups[name], ~alone[name])
+    nowhere = np.logical_and.reduce([alone[name] for name in ways]) if ways else np.ones(len(cells.left), np.bool_)
+    plain = nowhere & ~expected
+    plus.append(Piece(_kept(scores, plain), cells.weight_squared[plain]))
+    if expected.any():
+        rows, cell = expected_scores(design, fit, np.flatnonzero(expected))
+        plus.append(Piece(rows, cells.weight_squared[cell]))
+    used = {name: round(groups[name].n) for name in ways}
+    if len(ways) == 2:
+        both = list(groups)[2]
+        minus = _clustered(scores, groups[both], ~(alone[ways[0]] | alone[ways[1]]))
+        used[both] = round(groups[both].n)
+    return [plus, minus] if minus else [plus], used
 
 
-def _clustered_meat(design: Design, fit: Fit, clusters: tuple[str, ...], notes: list[str]) -> Floats:
-    total = np.zeros((design.size, design.size))
-    for name, sign in zip(clusters, (1.0, 1.0, -1.0)):
-        scores = cluster_scores(design, fit, name)
-        occupied = _occupied(design.cells.clusters[name])
-        if occupied < 2:
-            notes.append(f"only one cluster of {name} has votes: its share of the variance is not estimable")
+def _touching(design: Design, items: Mask) -> Mask:
+    """Cells in which one of these items takes part."""
+    return np.asarray(items[design.cells.left] | items[design.cells.right], dtype=np.bool_)
+
+
+def _kept(rows: sp.csr_array, keep: Mask) -> sp.csr_array:
+    return rows if keep.all() else sp.csr_array(rows[np.flatnonzero(keep)])
+
+
+def _clustered(scores: sp.csr_array, group: Clustering, keep: Mask) -> list[Piece]:
+    """Clusters, and votes without one, restricted to some cells."""
+    factor = group.n / max(group.n - 1, 1)
+    matrix = group.matrix if keep.all() else sp.csr_array(group.matrix.tocsc()[:, np.flatnonzero(keep)])
+    rows = sp.csr_array(matrix @ _kept(scores, keep))
+    pieces = [Piece(rows, np.full(rows.shape[0], factor))]
+    lone = keep & (group.lone > 0)
+    if lone.any():
+        pieces.append(Piece(_kept(scores, lone), factor * group.lone[lone]))
+    return pieces
+
+
+def prior_information(design: Design, fit: Fit) -> Floats:
+    """Diagonal of the log-prior's information [n + q]."""
+    covariates = np.full(design.p, design.prior.covariate_ridge)
+    return np.concatenate([fit.information.diagonal, covariates, np.zeros(design.shape)])
+
+
+def information_pieces(design: Design, fit: Fit) -> list[Piece]:
+    """Pieces whose variances add up to the information matrix, prior included."""
+    logit, shape = design.logit(fit.parameters), design.shape_parameters(fit.parameters)
+    blocks = -np.asarray(design.link.weighted(design.weights, logit, shape).curvature)
+    values, vectors = np.linalg.eigh(blocks)
+    width = blocks.shape[1]
+    row = np.repeat(np.arange(len(blocks)), width)
+    rows = score_rows(design, row, vectors.transpose(0, 2, 1).reshape(len(row), width))
+    identity = sp.csr_array(sp.eye_array(design.size, format="csr"))
+    return [Piece(rows, np.maximum(values, 0.0).ravel()), Piece(identity, prior_information(design, fit))]
+
+
+def _dense(pieces: list[Piece]) -> Floats:
+    """Sum of the pieces' variances times outer products [n + q, n + q]."""
+    size = pieces[0].rows.shape[1]
+    total = np.zeros((size, size))
+    for rows, variance in pieces:
+        filled = np.diff(rows.indptr).astype(np.float64)
+        if filled @ filled < rows.shape[0] * size**2 / _BLAS_GAIN:
+            total += (rows.T @ sp.csr_array(sp.diags_array(variance) @ rows)).toarray()
             continue
-        total += sign * occupied / (occupied - 1) * (scores.T @ scores).toarray()
+        for low in range(0, rows.shape[0], _CHUNK):
+            part = slice(low, low + _CHUNK)
+            block = rows[part].toarray()
+            total += block.T @ (variance[part, None] * block)
     return total
 
 
@@ -177,50 +254,38 @@ def _positive(matrix: Floats, notes: list[str]) -> Floats:
     return (vectors * np.maximum(values, 0.0)) @ vectors.T  # type: ignore[no-any-return]
 
 
-def _occupied(matrix: sp.csr_array) -> int:
-    """Clusters with a vote in these cells; cells may have been left out since the matrix was made."""
-    return int(np.count_nonzero(np.diff(matrix.indptr)))
-
-
 def _draws(
-    design: Design,
-    fit: Fit,
-    solve: Callable[[Floats], Floats],
-    kind: str,
-    clusters: tuple[str, ...],
-    generator: np.random.Generator,
+    design: Design, solve: Callable[[Floats], Floats], pieces: list[list[Piece]], generator: np.random.Generator
 ) -> Floats:
-    """Errors bread @ (random score): multiplier bootstrap of the score (van der Vaart and Wellner 1996, ch. 2.9)."""
-    scores = design.scores(fit.parameters)
-    by_cluster = cluster_scores(design, fit, clusters[0]) if kind == "clustered" else None
-    out = np.empty((N_DRAWS, design.size))
-    for low in range(0, N_DRAWS, _BLOCK):
-        block = range(low, min(low + _BLOCK, N_DRAWS))
-        if by_cluster is not None:
-            pulls = by_cluster.T @ generator.standard_normal((by_cluster.shape[0], len(block)))
-        elif kind == "sandwich":
-            root = np.sqrt(design.cells.weight_squared)
-            noises = (root * generator.standard_normal(len(root)) for _ in block)
-            pulls = np.stack([_pull(design, scores * noise[:, None]) for noise in noises], axis=1)
-        else:
-            pulls = np.stack([_information_noise(design, fit, generator) for _ in block], axis=1)
-        out[low : low + _BLOCK] = solve(pulls).T
-    out[:, : design.n] -= out[:, : design.n].mean(1, keepdims=True)
-    return out
+    """Errors bread @ (random score): multiplier bootstrap of the score (van der Vaart and Wellner 1996, ch. 2.9).
+
+    What two ways of clustering have in common is to be subtracted, which no draw can do: the draws of their sum are
+    scaled to the variance of the difference, and never to less than half of their own, which is what votes that are
+    independent have.
+    """
+    drawn = [np.empty((N_DRAWS, design.size)) for _ in pieces]
+    for out, part in zip(drawn, pieces):
+        for low in range(0, N_DRAWS, _BLOCK):
+            width = min(_BLOCK, N_DRAWS - low)
+            out[low : low + width] = solve(_noise(part, width, generator)).T
+        out[:, : design.n] -= out[:, : design.n].mean(1, keepdims=True)
+    if len(drawn) == 1:
+        return drawn[0]
+    plus, minus = ((out**2).mean(0) for out in drawn)
+    share = np.divide(plus - minus, plus, out=np.ones_like(plus), where=plus > 0)
+    return np.asarray(drawn[0] * np.sqrt(np.clip(share, 0.5, 1.0)))
 
 
-def _pull(design: Design, cell_scores: Floats) -> Floats:
-    rows = len(design.left)
-    columns = [np.bincount(design.row, column, rows).astype(np.float64) for column in cell_scores.T]
-    by_row = np.stack(columns, axis=1)
-    return np.concatenate([design.to_items(by_row[:, 0]), design.features.T @ by_row[:, 0], by_row[:, 1:].sum(0)])
-
-
-def _information_noise(design: Design, fit: Fit, generator: np.random.Generator) -> Floats:
-    """A draw with the information matrix (prior included) as its covariance."""
-    information = fit.information
-    noise = np.sqrt(np.maximum(information.edge, 0.0)) * generator.standard_normal(len(information.edge))
-    top = design.to_items(noise) + np.sqrt(information.diagonal) * generator.standard_normal(design.n)
-    rest = design.features.T @ noise
-    shape = np.zeros(design.shape)
-    return np.concatenate([top, rest, shape])
+def _noise(pieces: list[Piece], width: int, generator: np.random.Generator) -> Floats:
+    """Random scores with the pieces' covariance [n + q, width]."""
+    total = np.zeros((pieces[0].rows.shape[1], width))
+    for rows, variance in pieces:
+        root = np.sqrt(variance)[:, None]
+        for low in range(0, width, _STRIP):
+            shape = len(root), min(_STRIP, width - low)
+            if len(root) < _MANY:
+                noise = root * generator.standard_normal(shape)
+            else:
+                noise = np.where(generator.integers(0, 2, shape, np.int8), root, -root)
+            total[:, low : low + shape[1]] += rows.T @ noise
+    return total

@@ -103,6 +103,8 @@ class Design:
         first, self.row = self._rows(features, position)
         self.left, self.right, self.features = cells.left[first], cells.right[first], features[first]
         self._pattern: _Pattern | None = None
+        self.slow_gradients = False
+        """Whether conjugate gradients have proved slow on this graph of items."""
         # Where every part of a cell's outcome distribution goes among the rows' outcomes, outcome after outcome.
         self._source: slice | Ints = slice(None)
         self._share: Floats | None = None
@@ -258,6 +260,10 @@ class Laplacian:
 
     def __init__(self, half: sp.csr_array, diagonal: Floats) -> None:
         self.half, self.mirror, self.diagonal = half, half.T, diagonal
+
+    def matrix(self) -> sp.csr_array:
+        """The whole matrix."""
+        return sp.csr_array(self.half + self.mirror + sp.diags_array(self.diagonal))
 
     def __matmul__(self, x: Floats) -> Floats:
         diagonal = self.diagonal if x.ndim == 1 else self.diagonal[:, None]

@@ -11,7 +11,7 @@ import polars as pl
 from preflearn.choice import Link
 from preflearn.data.schema import TIES
 from preflearn.errors import InputError
-from preflearn.ranking.cells import Accumulator, Cells, Floats, Ints, cells_of_votes
+from preflearn.ranking.cells import Accumulator, Cells, Codes, Floats, cells_of_votes
 
 SOFT_LIMIT = 512
 """Up to this many distinct soft labels votes are counted together; above, each vote is a cell of its own."""
@@ -125,26 +125,25 @@ def _batches(compact: pl.LazyFrame, cluster: tuple[str, ...]) -> Iterator[pl.Dat
         yield from compact.collect_batches(chunk_size=_BATCH, maintain_order=False, engine="streaming")
 
 
-class _ClusterCodes:
-    """Cluster codes of a batch; a vote without a recorded cluster gets a code of its own."""
+def _cluster_codes(batch: pl.DataFrame, cluster: tuple[str, ...]) -> dict[str, Codes]:
+    """By name, cluster codes [m], with two columns also those of their pairs; -1 where a cluster is not recorded."""
+    out = {name: batch[f"__cluster_{name}"].fill_null(-1).to_numpy() for name in cluster}
+    return with_pairs(out)
 
-    def __init__(self, cluster: tuple[str, ...], sizes: Mapping[str, int]) -> None:
-        self.cluster, self._next = cluster, dict(sizes)
 
-    def of(self, batch: pl.DataFrame) -> dict[str, Ints]:
-        """By name, codes [m]; with two columns also those of their pairs."""
-        out: dict[str, Ints] = {}
-        for name in self.cluster:
-            codes = batch[f"__cluster_{name}"].fill_null(-1).to_numpy().copy()
-            missing = np.flatnonzero(codes < 0)
-            codes[missing] = self._next[name] + np.arange(len(missing))
-            self._next[name] += len(missing)
-            out[name] = codes
-        if len(self.cluster) == 2:
-            one, two = self.cluster
-            pairs = out[one] * (out[two].max(initial=0) + 1) + out[two]
-            out["*".join(self.cluster)] = np.unique(pairs, return_inverse=True)[1].astype(np.int64)
-        return out
+def with_pairs(codes: Mapping[str, Codes]) -> dict[str, Codes]:
+    """Cluster codes by name; of two clusterings also the codes of their pairs, as the third entry.
+
+    Raises:
+        InputError: more than two clusterings are given.
+    """
+    names = cluster_names(tuple(codes))
+    if len(codes) < 2:
+        return dict(codes)
+    one, two = codes.values()
+    pairs = one.astype(np.int64) * (int(two.max(initial=0)) + 1) + two
+    pairs = np.unique(pairs, return_inverse=True)[1].astype(np.int64)
+    return {**codes, names[-1]: np.where((one < 0) | (two < 0), -1, pairs)}
 
 
 def counted(
@@ -153,11 +152,8 @@ def counted(
     targets: Floats,
     cluster: tuple[str, ...],
     position: bool,
-    sizes: Mapping[str, int],
 ) -> Cells:
-    names = cluster_names(cluster)
-    accumulator = Accumulator(n_items, targets, clusters=names, oriented=position)
-    codes = _ClusterCodes(cluster, sizes)
+    accumulator = Accumulator(n_items, targets, clusters=cluster_names(cluster), oriented=position)
     for batch in _batches(compact, cluster):
         accumulator.add(
             batch["left"].to_numpy(),
@@ -166,7 +162,7 @@ def counted(
             first=batch["first"].to_numpy() if position else None,
             count=_or_none(batch["count"], 1.0),
             weight=_or_none(batch["weight"], 1.0),
-            clusters=codes.of(batch),
+            clusters=_cluster_codes(batch, cluster),
         )
     return accumulator.cells()
 
@@ -178,7 +174,6 @@ def each_vote(
     cluster: tuple[str, ...],
     position: bool,
     names: tuple[str, ...],
-    sizes: Mapping[str, int],
     warnings: list[str],
 ) -> tuple[Cells, tuple[str, ...], tuple[float, ...]]:
     """One cell per vote, the covariates that differ between the sides of any vote, and their scale."""
@@ -198,7 +193,6 @@ def each_vote(
         names = tuple(name for name in names if name not in constant)
         scale = spread[spread > 0]
         features = features[:, spread > 0] / scale
-    codes = _ClusterCodes(cluster, sizes)
     cells = cells_of_votes(
         frame["left"].to_numpy(),
         frame["right"].to_numpy(),
@@ -209,7 +203,7 @@ def each_vote(
         count=_or_none(frame["count"], 1.0),
         weight=_or_none(frame["weight"], 1.0),
         features=features,
-        clusters=codes.of(frame),
+        clusters=_cluster_codes(frame, cluster),
     )
     return cells, names, tuple(scale.tolist())
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -12,8 +12,10 @@ import polars as pl
 from scipy.special import expit, stdtrit
 
 from preflearn.errors import InputError
-from preflearn.ranking.cells import Floats
+from preflearn.ranking.cells import Floats, Ints
 from preflearn.ranking.covariance import Covariance
+from preflearn.ranking.graph import Status
+from preflearn.ranking.ranksets import RankSets
 
 Scale = Literal["logit", "elo", "probability"]
 ELO_PER_LOGIT = 400 / np.log(10)
@@ -130,29 +132,62 @@ class Transformed(NamedTuple):
     anchor: str
 
 
-def parse_anchor(anchor: str | tuple[str, float] | None, scale: Scale) -> tuple[str, float] | None:
-    """An anchor as (item, value): "ITEM", "ITEM=VALUE" or a tuple; the value defaults to 0 (logit) or 1000 (elo)."""
-    default = ELO_CENTRE if scale == "elo" else 0.0
+SCALES = ("logit", "elo", "probability")
+
+
+def check_scale(scale: str, anchor: str | tuple[str, float] | None) -> None:
+    """Refuse scales that do not exist, and anchors where none is possible.
+
+    Raises:
+        InputError: for these.
+    """
+    if scale not in SCALES:
+        raise InputError(f"there is no scale {scale!r}.", cure=f"Scales: {', '.join(SCALES)}.")
+    if scale == "probability" and anchor is not None:
+        raise InputError("the probability scale has no anchor.", cure="Use logit or elo.")
+
+
+def parse_anchor(
+    anchor: str | tuple[str, float] | None, scale: Scale, items: Sequence[str]
+) -> tuple[str, float] | None:
+    """An anchor as (item, value): "ITEM", "ITEM=VALUE" or a tuple; the value defaults to 0 (logit) or 1000 (elo).
+
+    Raises:
+        InputError: it is not one of the items, or the value is not a finite number.
+    """
     if anchor is None:
         return None
-    if isinstance(anchor, tuple):
-        return anchor[0], float(anchor[1])
-    name, equals, value = anchor.rpartition("=")
-    if not equals:
-        return anchor, default
+    name, value = _split_anchor(anchor, ELO_CENTRE if scale == "elo" else 0.0, items)
+    if name not in items:
+        raise InputError(
+            f"the anchor {name!r} is not an item with a strength.", cure=f"Items: {', '.join(items[:20])}."
+        )
     try:
-        return name, float(value)
-    except ValueError:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = np.nan
+    if not np.isfinite(number):
+        raise InputError(f"the value of the anchor {name!r} is not a finite number.", value=value)
+    return name, number
+
+
+def _split_anchor(anchor: str | tuple[str, float], default: float, items: Sequence[str]) -> tuple[str, float | str]:
+    if not isinstance(anchor, str):
+        name, value = anchor
+        return name, value
+    name, equals, text = anchor.rpartition("=")
+    if anchor in items or not equals or name not in items:  # an item's own name may hold an equals sign
         return anchor, default
+    return name, text
 
 
 def transform(
     items: tuple[str, ...],
     strengths: Floats,
-    covariance: Covariance,
+    covariance: Covariance | None,
     *,
     scale: Scale,
-    anchor: str | tuple[str, float] | None,
+    anchor: tuple[str, float] | None,
     level: float,
     replicates: Floats | None = None,
 ) -> Transformed:
@@ -162,32 +197,22 @@ def transform(
     probability: mean chance of a decided win against the other items, interval by the delta method on its logit.
 
     Args:
+        covariance: of the strengths and further parameters; None leaves standard errors and intervals NaN.
+        anchor: from `parse_anchor`.
         replicates: bootstrap strengths [B, n]; then intervals are percentiles and se their standard deviation.
-
-    Raises:
-        InputError: unknown scale, or the anchor is not an item with a strength.
     """
-    fixed = parse_anchor(anchor, scale)
-    if fixed is not None and fixed[0] not in items:
-        raise InputError(
-            f"the anchor {fixed[0]!r} is not an item with a strength.", cure=f"Items: {', '.join(items[:20])}."
-        )
     if scale == "probability":
-        if fixed is not None:
-            raise InputError("the probability scale has no anchor.", cure="Use logit or elo.")
         return _probability(strengths, covariance, level, replicates)
-    if scale not in ("logit", "elo"):
-        raise InputError(f"there is no scale {scale!r}.", cure="Scales: logit, elo, probability.")
     factor = ELO_PER_LOGIT if scale == "elo" else 1.0
-    if fixed is None:
+    if anchor is None:
         centre, described = (ELO_CENTRE, "mean = 1000") if scale == "elo" else (0.0, "mean = 0")
-        value, errors = strengths, covariance.standard_errors()[: len(items)]
-        moved = replicates
+        value, moved = strengths, replicates
+        errors = None if covariance is None else covariance.standard_errors()[: len(items)]
     else:
-        index = items.index(fixed[0])
-        centre, described = fixed[1], f"{fixed[0]} = {fixed[1]:g}"
+        index = items.index(anchor[0])
+        centre, described = anchor[1], f"{anchor[0]} = {anchor[1]:g}"
         value = strengths - strengths[index]
-        errors = covariance.of_differences(index)[: len(items)]
+        errors = None if covariance is None else covariance.of_differences(index)[: len(items)]
         moved = None if replicates is None else replicates - replicates[:, index : index + 1]
     if moved is not None:
         tails = np.quantile(moved, [(1 - level) / 2, (1 + level) / 2], axis=0)
@@ -198,6 +223,9 @@ def transform(
             centre + factor * tails[1],
             described,
         )
+    if covariance is None or errors is None:
+        unknown = np.full(len(items), np.nan)
+        return Transformed(centre + factor * value, unknown, unknown, unknown, described)
     reach = critical_value(covariance, level) * errors
     return Transformed(
         centre + factor * value,
@@ -225,8 +253,13 @@ def mean_win_probability(strengths: Floats) -> Floats:
     return out
 
 
-def _probability(strengths: Floats, covariance: Covariance, level: float, replicates: Floats | None) -> Transformed:
+def _probability(
+    strengths: Floats, covariance: Covariance | None, level: float, replicates: Floats | None
+) -> Transformed:
     value = mean_win_probability(strengths)
+    if covariance is None:
+        unknown = np.full_like(value, np.nan)
+        return Transformed(value, unknown, unknown, unknown, "mean win probability")
     if replicates is not None:
         moved = mean_win_probability(replicates)
         tails = np.quantile(moved, [(1 - level) / 2, (1 + level) / 2], axis=0)
@@ -264,3 +297,38 @@ def _probability_errors_of_draws(strengths: Floats, draws: Floats, n_grid: int =
     for draw, against in zip(draws, pulled.T):
         variance += (draw * total - np.interp(strengths, grid, against)) ** 2
     return np.asarray(np.sqrt(variance / len(draws)) / (n - 1))
+
+
+_ORDER: tuple[Status, ...] = ("undefeated", "estimable", "other_component", "winless", "no_votes")
+
+
+def standings(
+    items: Sequence[str],
+    votes: Ints,
+    status: Sequence[Status],
+    kept: Ints,
+    shown: Transformed | None,
+    sets: RankSets | None,
+) -> list[Standing]:
+    """The lines of a leaderboard, best first, those without a strength last.
+
+    Args:
+        items, votes, status: of all items [n].
+        kept: positions of the items that have a strength [k]; `shown` and `sets` are theirs.
+    """
+    out: list[Standing] = []
+    order = [] if shown is None else np.argsort(-shown.value, kind="stable").tolist()
+    for k in order:
+        assert shown is not None
+        best, worst, tier = (None, None, None) if sets is None else (int(part[k]) for part in sets[:3])
+        se, low, high = (_number(part[k]) for part in (shown.se, shown.low, shown.high))
+        code = int(kept[k])
+        figures = float(shown.value[k]), se, low, high
+        out.append(Standing(items[code], *figures, best, worst, tier, int(votes[code]), status[code]))
+    rest = sorted(set(range(len(items))) - set(kept.tolist()), key=lambda i: (_ORDER.index(status[i]), i))
+    none = (None, None, None, None, None, None, None)
+    return out + [Standing(items[i], *none, int(votes[i]), status[i]) for i in rest]
+
+
+def _number(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None

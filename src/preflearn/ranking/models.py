@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
-from datetime import datetime
+from dataclasses import replace
+from datetime import date
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
@@ -20,20 +21,28 @@ from preflearn.choice import Davidson as DavidsonLink
 from preflearn.data import PreferenceData
 from preflearn.data.fingerprints import Fingerprints, row_fingerprints
 from preflearn.errors import InputError, NotComputable
-from preflearn.ranking.bootstrap import bootstrap
-from preflearn.ranking.cells import Cells, Floats
-from preflearn.ranking.covariance import Covariance, covariance
+from preflearn.ranking.cells import Cells
+from preflearn.ranking.covariance import Mask
 from preflearn.ranking.design import Design, Prior
 from preflearn.ranking.graph import Connectivity, connectivity
-from preflearn.ranking.leaderboard import Effect, Leaderboard, Scale, Standing, critical_value, transform
+from preflearn.ranking.intervals import FEW_CLUSTERS, Interval, check_options, intervals
+from preflearn.ranking.leaderboard import (
+    Effect,
+    Leaderboard,
+    Scale,
+    Standing,
+    check_scale,
+    critical_value,
+    parse_anchor,
+    standings,
+    transform,
+)
 from preflearn.ranking.newton import Fit, newton
+from preflearn.ranking.outcomes import decided, used_outcomes
 from preflearn.ranking.predict import Prediction
 from preflearn.ranking.ranksets import RankSets, rank_sets
-from preflearn.ranking.style import covariates
+from preflearn.ranking.style import Form, covariates
 from preflearn.ranking.votes import Question, Votes, collect_votes
-
-Interval = Literal["auto", "model", "sandwich", "bootstrap"]
-FEW_CLUSTERS = 10
 
 
 class RatingModel(Prediction):
@@ -43,7 +52,7 @@ class RatingModel(Prediction):
         item: column of responses that names what is ranked ("system", "response_id", any other).
         criterion: the criterion whose judgments count, when several are recorded.
         cluster: column(s) whose values share their errors, as "annotator_id" or ("annotator_id", "prompt_id"); "auto"
-            takes annotators when at least ten are recorded, None treats votes as independent.
+            takes annotators when at least ten voted, None treats votes as independent.
         position: estimate the advantage of being shown first.
         style: covariates held constant: a preset ("length", "lmarena"), names of counts or numeric response columns.
         ridge: penalty `ridge/2 * sum(strength**2)` on the summed log-likelihood.
@@ -80,8 +89,8 @@ class RatingModel(Prediction):
         covariate_ridge: float = 0.0,
         interval: Interval = "auto",
         n_bootstrap: int = 200,
-        since: str | datetime | None = None,
-        until: str | datetime | None = None,
+        since: str | date | None = None,
+        until: str | date | None = None,
         propensity: bool = False,
         seed: int = 0,
         tolerance: float = 1e-8,
@@ -140,6 +149,11 @@ class RatingModel(Prediction):
                 propensity=self.propensity,
             ),
         )
+        voters = votes.n_annotators or 0
+        if self.cluster == "auto" and cluster and voters < FEW_CLUSTERS:
+            votes = replace(votes, clusters=())
+            some = "annotator" if voters == 1 else "annotators"
+            notes = [f"only {voters} {some} voted: intervals take votes as independent and speak of them only"]
         self.fit_votes(votes)
         self.warnings_ = [*notes, *self.warnings_]
         self.data_fingerprint_ = data.known_fingerprint()
@@ -157,6 +171,8 @@ class RatingModel(Prediction):
         self.n_votes_, self.n_annotators_ = votes.used, votes.n_annotators
         self.excluded_, self.clusters_ = dict(votes.excluded), votes.clusters
         self.covariates_, self.covariate_scale_ = votes.covariates, votes.covariate_scale
+        relative: Form = "relative"
+        self.covariate_forms_ = votes.covariate_forms or (relative,) * len(votes.covariates)
         connected = connectivity(votes.cells)
         self.status_ = connected.status
         self.components_ = _named_components(connected, votes.items)
@@ -181,56 +197,65 @@ class RatingModel(Prediction):
             value = getattr(self, name)
             if not (np.isfinite(value) and value >= 0):
                 raise InputError(f"{name} must be a finite number >= 0.", value=value)
-        if self.interval not in ("auto", "model", "sandwich", "bootstrap"):
-            raise InputError(
-                "there is no such interval.", value=self.interval, cure="Use auto, model, sandwich or bootstrap."
-            )
+        for name in ("tolerance", "max_iterations"):
+            value = getattr(self, name)
+            if not value > 0:
+                raise InputError(f"{name} must be positive.", value=value)
+        check_options(self.interval, self._named_clusters(), self.n_bootstrap)
+
+    def _named_clusters(self) -> tuple[str, ...]:
+        """The columns that were asked for by name."""
+        if self.cluster is None or self.cluster == "auto":
+            return ()
+        return (self.cluster,) if isinstance(self.cluster, str) else tuple(self.cluster)
 
     def _clusters(self, data: PreferenceData) -> tuple[tuple[str, ...], list[str]]:
-        if self.cluster is None:
-            return (), []
         if self.cluster != "auto":
-            return ((self.cluster,) if isinstance(self.cluster, str) else tuple(self.cluster)), []
-        if "annotator_id" not in data.columns("comparisons"):
-            return (), ["no annotators are recorded: intervals take all votes as independent"]
-        n = data.height("annotators")
-        if n < FEW_CLUSTERS:
-            return (), [
-                f"only {n} annotators are recorded: intervals take votes as independent "
-                "and speak of these annotators only"
-            ]
-        return ("annotator_id",), []
+            return self._named_clusters(), []
+        if "annotator_id" in data.columns("comparisons"):
+            return ("annotator_id",), []
+        return (), ["no annotators are recorded: intervals take all votes as independent"]
 
-    def _kept(self, prior: Prior) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    def _kept(self, prior: Prior) -> Mask:
         status = np.array(self.status_)
         return np.asarray(status != "no_votes" if prior.on_strengths else status == "estimable", dtype=np.bool_)
 
-    def _inside(self, cells: Cells, keep: np.ndarray[Any, np.dtype[np.bool_]]) -> Cells:
+    def _inside(self, cells: Cells, keep: Mask) -> Cells:
         codes = np.cumsum(keep) - 1
         used = keep[cells.left] & keep[cells.right] & (cells.left != cells.right) & (cells.weight > 0)
         lost = float(cells.count[~used].sum())
         if lost:
-            self.warnings_.append(f"{lost:,.0f} votes join items that are not comparable and say nothing of strengths")
+            self.warnings_.append(f"{lost:,.0f} votes are not among the items with a strength and say nothing of them")
         return cells.take(used, codes, int(keep.sum()))
 
     def _estimate(self, cells: Cells, prior: Prior) -> None:
-        decisive = cells.targets[cells.target] @ _decided(self.link_)
-        if not decisive.any() and "tie" in self.link_.outcomes:
+        if not (cells.targets[cells.target] @ decided(self.link_)).any() and "tie" in self.link_.outcomes:
             self.warnings_.append("every vote is a tie: the strengths are not computable")
             return
-        design = Design(cells, self.link_, position=self.position and bool(cells.first.any()), prior=prior)
-        if self.position and not cells.first.any():
-            self.warnings_.append("which side was shown first is not recorded: no position effect is estimated")
+        cells, self.link_, notes = used_outcomes(cells, self.link_)
+        self.warnings_ += notes
+        design = Design(cells, self.link_, position=self._position(cells), prior=prior)
         start = np.concatenate([np.zeros(design.n + design.p), np.asarray(self.link_.initial(), np.float64)])
         try:
             fit = newton(design, start, tolerance=self.tolerance, max_iterations=self.max_iterations)
-        except NotComputable as error:
-            self.warnings_.append(f"not computable because {error}")
-            return
-        if not fit.converged:
-            self.warnings_.append(
-                f"the fit did not converge in {fit.iterations} steps (squared Newton decrement {fit.decrement:.2g})"
+            if not fit.converged:
+                self.warnings_.append(
+                    f"the fit did not converge in {fit.iterations} steps (squared Newton decrement {fit.decrement:.2g})"
+                )
+            found = intervals(
+                design,
+                fit,
+                [self.items_[i] for i in self.estimable_],
+                interval=self.interval,
+                clusters=self.clusters_,
+                by_model=np.array([self.status_[i] != "estimable" for i in self.estimable_], dtype=np.bool_),
+                n_bootstrap=self.n_bootstrap,
+                seed=self.seed,
             )
+        except NotComputable as error:
+            tied = "; covariates or position follow each other or the items too closely" if design.p else ""
+            self.warnings_.append(f"not computable because {error}{tied}")
+            return
         theta = fit.parameters[: design.n]
         self.strengths_[self.estimable_] = theta - theta.mean()
         self.other_ = fit.parameters[design.n :]
@@ -238,37 +263,20 @@ class RatingModel(Prediction):
         self.converged_, self.n_iterations_ = fit.converged, fit.iterations
         self.log_likelihood_ = fit.log_likelihood
         self.design_, self.fit_ = design, fit
-        self.covariance_ = self._covariance(design, fit)
+        self.covariance_, self.replicates_ = found.covariance, found.replicates
+        self.warnings_ += found.warnings
 
-    def _covariance(self, design: Design, fit: Fit) -> Covariance:
-        clusters = self.clusters_
-        if self.interval == "model":
-            return covariance(design, fit, kind="model", seed=self.seed)
-        if self.interval == "bootstrap":
-            if len(clusters) > 1:
-                raise InputError(
-                    "a bootstrap resamples one kind of cluster.", cure="Use the sandwich interval for two."
-                )
-            replicates = bootstrap(
-                design, fit, n=self.n_bootstrap, cluster=clusters[0] if clusters else None, seed=self.seed
-            )
-            if replicates.failed:
-                self.warnings_.append(f"{replicates.failed} bootstrap replicates could not be fitted and are left out")
-            self.replicates_ = replicates.parameters
-            used = {name: len(design.cells.cluster_codes[name]) for name in clusters}
-            return Covariance(np.cov(replicates.parameters.T), None, "bootstrap", used, np.inf, [])
-        kind = "clustered" if clusters else "sandwich"
-        found = covariance(design, fit, kind=kind, clusters=clusters, seed=self.seed)
-        self.warnings_.extend(found.notes)
-        for name, n in found.clusters.items():
-            sizes = design.cells.clusters[name].sum(1)
-            effective = float(sizes.sum() ** 2 / (sizes @ sizes))
-            if effective < FEW_CLUSTERS:
-                spread = f", so unevenly that they count as {effective:.1f}" if effective < 0.8 * n else ""
-                self.warnings_.append(
-                    f"votes come from {n} clusters of {name}{spread}: clustered intervals are too short with so few"
-                )
-        return found
+    def _position(self, cells: Cells) -> bool:
+        """Whether a position effect can be estimated; says for how many votes the order is not recorded."""
+        if not self.position:
+            return False
+        unknown = float(cells.count[cells.first == 0].sum())
+        if unknown == cells.n_votes:
+            self.warnings_.append("which side was shown first is not recorded: no position effect is estimated")
+            return False
+        if unknown:
+            self.warnings_.append(f"{unknown:,.0f} votes do not say which side was shown first; they count as neither")
+        return True
 
     def _warn_of_connectivity(self, prior: Prior) -> None:
         for kind, meaning in (
@@ -315,9 +323,13 @@ class RatingModel(Prediction):
         self._fitted()
         if not 0 < level < 1:
             raise InputError("the level must lie between 0 and 1.", value=level)
-        standings, described = self._standings(scale, anchor, level)
+        check_scale(scale, anchor)
         warnings = list(self.warnings_)
+        if self.replicates_ is not None and (1 - level) / 2 * len(self.replicates_) < 1:
+            warnings.append(f"{len(self.replicates_)} resamples are too few for intervals of level {level:g}")
+        standings, described = self._standings(scale, anchor, level)
         effects = self._effects(level, warnings)
+        held = self.covariance_
         return Leaderboard(
             model=self.name,
             scale=scale,
@@ -330,8 +342,8 @@ class RatingModel(Prediction):
             log_likelihood=self.log_likelihood_,
             n_votes=round(self.n_votes_),
             n_annotators=self.n_annotators_,
-            clustered_by=list(self.clusters_[:2]) if self.interval != "model" else [],
-            interval=self.covariance_.kind if self.covariance_ else "none",
+            clustered_by=[name for name in self.clusters_[:2] if name in held.clusters] if held else [],
+            interval=held.kind if held else "none",
             components=self.components_,
             excluded=self.excluded_,
             warnings=warnings,
@@ -348,45 +360,22 @@ class RatingModel(Prediction):
     def _standings(
         self, scale: Scale, anchor: str | tuple[str, float] | None, level: float
     ) -> tuple[list[Standing], str]:
-        votes, status = np.rint(self.votes_per_item_).astype(int), self.status_
-        if self.covariance_ is None:
-            return [
-                Standing(item, None, None, None, None, None, None, None, int(votes[i]), status[i])
-                for i, item in enumerate(self.items_)
-            ], "none"
-        kept = self.estimable_
+        kept = self.estimable_ if np.isfinite(self.strengths_).any() else self.estimable_[:0]
+        votes = np.rint(self.votes_per_item_).astype(np.int64)
+        if not len(kept):
+            return standings(self.items_, votes, self.status_, kept, None, None), "none"
         names = tuple(self.items_[i] for i in kept)
-        replicates = None if self.replicates_ is None else self.replicates_[:, : len(kept)]
         shown = transform(
             names,
             self.strengths_[kept],
             self.covariance_,
             scale=scale,
-            anchor=anchor,
+            anchor=parse_anchor(anchor, scale, names),
             level=level,
-            replicates=replicates,
+            replicates=None if self.replicates_ is None else self.replicates_[:, : len(kept)],
         )
-        sets = self.rank_sets(level)
-        out = [
-            Standing(
-                names[k],
-                float(shown.value[k]),
-                float(shown.se[k]),
-                float(shown.low[k]),
-                float(shown.high[k]),
-                int(sets.low[k]),
-                int(sets.high[k]),
-                int(sets.tier[k]),
-                int(votes[kept[k]]),
-                status[kept[k]],
-            )
-            for k in np.argsort(-shown.value, kind="stable")
-        ]
-        rest = sorted(set(range(len(self.items_))) - set(kept.tolist()), key=lambda i: (_ORDER.index(status[i]), i))
-        out += [
-            Standing(self.items_[i], None, None, None, None, None, None, None, int(votes[i]), status[i]) for i in rest
-        ]
-        return out, shown.anchor
+        sets = None if self.covariance_ is None else self.rank_sets(level)
+        return standings(self.items_, votes, self.status_, kept, shown, sets), shown.anchor
 
     def _effects(self, level: float, warnings: list[str]) -> list[Effect]:
         if self.covariance_ is None:
@@ -406,7 +395,11 @@ class RatingModel(Prediction):
 
     def _effect_names(self) -> list[tuple[str, str]]:
         names = [("position", "logit advantage of the side shown first")] if self.has_position_ else []
-        names += [(name, "logit per standard unit of the relative difference") for name in self.covariates_]
+        difference = {"relative": "the relative difference", "plain": "the difference"}
+        names += [
+            (name, f"logit per standard unit of {difference[form]}")
+            for name, form in zip(self.covariates_, self.covariate_forms_)
+        ]
         tie = "log nu: equal items tie with probability nu/(2 + nu)"
         thresholds = "threshold on the logit scale"
         names += [(name, tie if name == "log_tie" else thresholds) for name in self.link_.parameters]
@@ -421,13 +414,6 @@ def _named_components(connected: Connectivity, items: Sequence[str]) -> list[dic
         {"items": [items[i] for i in component.items], "votes": component.votes, "relation": component.relation}
         for component in connected.components
     ]
-
-
-_ORDER = ["undefeated", "estimable", "other_component", "winless", "no_votes"]
-
-
-def _decided(link: Link) -> Floats:
-    return np.array([0.0 if name == "tie" else 1.0 for name in link.outcomes])
 
 
 class BradleyTerry(RatingModel):

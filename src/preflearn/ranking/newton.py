@@ -1,5 +1,7 @@
 """One damped Newton solver for every rating model: dense Cholesky for few items, preconditioned CG for many.
 
+Where conjugate gradients are slow (items joined in chains or grids), a sparse factorisation solves: it is cheap there.
+
 It stops on the Newton decrement, which measures the distance to the optimum in standard errors, never on the size of a
 mean gradient, which is small by itself when votes are spread over many items.
 """
@@ -10,14 +12,24 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
+import scipy.sparse as sp
 from scipy.linalg import cho_factor, cho_solve
+from scipy.sparse.linalg import splu
 
 from preflearn.errors import NotComputable
 from preflearn.ranking.cells import Floats
-from preflearn.ranking.design import Design, Evaluation, Information
+from preflearn.ranking.design import Design, Evaluation, Information, Laplacian
 
 DENSE_LIMIT = 2_000
 """Up to this many items the information matrix is factorised; above, systems are solved by conjugate gradients."""
+
+
+CG_STEPS = 400
+"""Conjugate gradients that need more steps are given up for a sparse factorisation; ten times as many are allowed on a
+graph with more than `_MANY_EDGES` pairs per item, whose factors may be dense."""
+_MANY_EDGES = 16
+
+_SINGULAR = "the information matrix is singular: the data does not determine every parameter"
 
 
 class Fit(NamedTuple):
@@ -67,10 +79,13 @@ def newton(
         step = solver(here.information, design, precision=precision).solve(here.gradient)
         decrement = float(here.gradient @ step)
         if decrement < 0 or not np.isfinite(decrement):
-            raise NotComputable("the information matrix is singular: the data does not determine every parameter")
+            raise NotComputable(_SINGULAR)
+        before = parameters
         parameters, here = _line_search(design, parameters, step, here, decrement, weights)
         if decrement < tolerance:
             return Fit(parameters, here.log_likelihood, decrement, iteration, True, here.information)
+        if parameters is before:  # no step rises: the same one would be tried again
+            return Fit(parameters, here.log_likelihood, decrement, iteration, False, here.information)
     return Fit(parameters, here.log_likelihood, decrement, max_iterations, False, here.information)
 
 
@@ -93,7 +108,7 @@ def solver(information: Information, design: Design, *, precision: float = 1e-10
     free_shift = not design.prior.on_strengths
     if design.n <= DENSE_LIMIT:
         return _dense(information, free_shift)
-    return _iterative(information, free_shift, precision)
+    return _iterative(information, design, free_shift, precision)
 
 
 def _dense(information: Information, free_shift: bool) -> Solver:
@@ -107,7 +122,10 @@ def _dense(information: Information, free_shift: bool) -> Solver:
     try:
         factor = cho_factor(matrix * scale[:, None] * scale, lower=True, overwrite_a=True, check_finite=False)
     except np.linalg.LinAlgError:
-        raise NotComputable("the information matrix is singular: the data does not determine every parameter") from None
+        raise NotComputable(_SINGULAR) from None
+    # Rounding may leave a tiny pivot where an exact factorisation has none.
+    if len(matrix) and np.diagonal(factor[0]).min() ** 2 < 64 * len(matrix) * np.finfo(np.float64).eps:
+        raise NotComputable(_SINGULAR)
 
     def solve(rhs: Floats) -> Floats:
         scaled = (rhs.T * scale).T
@@ -119,7 +137,7 @@ def _dense(information: Information, free_shift: bool) -> Solver:
     return Solver(solve, lambda: solve(np.eye(len(matrix))))
 
 
-def _iterative(information: Information, free_shift: bool, precision: float) -> Solver:
+def _iterative(information: Information, design: Design, free_shift: bool, precision: float) -> Solver:
     n, q = information.border.shape
     block = information.sparse()
     border, corner = information.border, information.corner
@@ -131,14 +149,49 @@ def _iterative(information: Information, free_shift: bool, precision: float) -> 
             return top
         return np.concatenate([top + border @ x[n:], border.T @ x[:n] + corner @ x[n:]])
 
+    factorised: list[Callable[[Floats], Floats]] = []
+
     def solve(rhs: Floats) -> Floats:
         columns = rhs if rhs.ndim == 2 else rhs[:, None]
-        solution = conjugate_gradient(multiply, columns, inverse_diagonal, precision=precision)
+        solution = None
+        if not design.slow_gradients:
+            steps = CG_STEPS * (10 if len(design.left) > _MANY_EDGES * n else 1)
+            solution = conjugate_gradient(
+                multiply, columns, inverse_diagonal, precision=precision, max_iterations=steps
+            )
+            design.slow_gradients = solution is None
+        if solution is None:
+            if not factorised:
+                factorised.append(_factorise(block, border, corner, free_shift))
+            solution = factorised[0](columns)
         if free_shift:
             solution[:n] -= solution[:n].mean(0)
         return solution if rhs.ndim == 2 else solution[:, 0]
 
     return Solver(solve, None)
+
+
+def _factorise(block: Laplacian, border: Floats, corner: Floats, free_shift: bool) -> Callable[[Floats], Floats]:
+    """Solve by a sparse factorisation; with a free shift the first strength is held at 0."""
+    held = int(free_shift)
+    top = block.matrix()[held:, held:]
+    parts = [[top, sp.csr_array(border[held:])], [sp.csr_array(border[held:].T), sp.csr_array(corner)]]
+    matrix = sp.csc_array(sp.block_array(parts) if border.shape[1] else top)
+    scale = 1.0 / np.sqrt(np.maximum(matrix.diagonal(), 1e-300))
+    scaled = sp.csc_array(sp.diags_array(scale) @ matrix @ sp.diags_array(scale))
+    try:
+        factor = splu(scaled, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True})
+    except RuntimeError:
+        raise NotComputable(_SINGULAR) from None
+    if np.abs(factor.U.diagonal()).min() < 64 * matrix.shape[0] * np.finfo(np.float64).eps:
+        raise NotComputable(_SINGULAR)
+
+    def solve(rhs: Floats) -> Floats:
+        out = np.zeros_like(rhs)
+        out[held:] = factor.solve(rhs[held:] * scale[:, None]) * scale[:, None]
+        return out
+
+    return solve
 
 
 def conjugate_gradient(
@@ -147,9 +200,9 @@ def conjugate_gradient(
     inverse_diagonal: Floats,
     *,
     precision: float,
-    max_iterations: int = 5_000,
-) -> Floats:
-    """Solve a positive (semi-)definite system for several right-hand sides [m, r] at once.
+    max_iterations: int,
+) -> Floats | None:
+    """Solve a positive (semi-)definite system for several right-hand sides [m, r] at once; None if that takes too long.
 
     Each column is preconditioned by the diagonal and iterated until its relative residual is below `precision`; a
     consistent semi-definite system is solved in its range.
@@ -165,7 +218,7 @@ def conjugate_gradient(
     for _ in range(max_iterations):
         active = energy > goal
         if not active.any():
-            break
+            return x
         product = multiply(direction)
         curvature = np.einsum("ij,ij->j", direction, product)
         alpha = np.where(active, energy / np.where(curvature > 0, curvature, 1.0), 0.0)
@@ -175,4 +228,4 @@ def conjugate_gradient(
         previous, energy = energy, np.where(active, np.einsum("ij,ij->j", residual, z), energy)
         direction *= np.where(active, energy / np.where(previous > 0, previous, 1.0), 0.0)
         direction += z
-    return x
+    return None if (energy > goal).any() else x

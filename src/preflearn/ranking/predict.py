@@ -15,7 +15,7 @@ from preflearn.protocols import OutcomeProbabilities
 from preflearn.ranking.cells import Floats, Ints
 from preflearn.ranking.covariance import Covariance
 from preflearn.ranking.graph import Status
-from preflearn.ranking.style import difference, with_covariates
+from preflearn.ranking.style import Form, difference, with_covariates
 
 
 class _Rows(NamedTuple):
@@ -41,6 +41,7 @@ class Prediction:
     has_position_: bool
     covariates_: tuple[str, ...]
     covariate_scale_: tuple[float, ...]
+    covariate_forms_: tuple[Form, ...]
     link_: Link
     covariance_: Covariance | None
     """Of the estimable strengths followed by `other_`."""
@@ -70,14 +71,20 @@ class Prediction:
             NotComputable: an item has no strength and `missing` is "raise".
         """
         rows = self._rows(data, missing)
+        if not np.isfinite(self.strengths_).any():
+            return np.where(rows.left == rows.right, 0.5, np.nan)
         if symmetrised and rows.first is not None:
             swapped = rows._replace(first=-rows.first)
             return 0.5 * (self._decided(rows) + self._decided(swapped))
         return self._decided(rows)
 
     def outcome_probs(self, data: PreferenceData, *, missing: str = "raise") -> OutcomeProbabilities:
-        """Probabilities of the link's outcomes for each row of `data.comparisons` [n, K]."""
+        """Probabilities of the link's outcomes for each row of `data.comparisons` [n, K]; `missing` as in `prob`."""
         rows = self._rows(data, missing)
+        if not np.isfinite(self.strengths_).any():
+            return OutcomeProbabilities(
+                self.link_.outcomes, np.full((len(rows.left), len(self.link_.outcomes)), np.nan)
+            )
         parameters = self._parameters()
         log_probs = self.link_.log_probs(self._logit(rows, parameters), self._shape(parameters))
         return OutcomeProbabilities(self.link_.outcomes, np.exp(log_probs))
@@ -93,7 +100,7 @@ class Prediction:
         rows = self._rows(data, "raise")
         generator = np.random.default_rng(seed)
         if self.covariance_ is None:
-            raise NotComputable("no strength is computable")
+            raise NotComputable("the uncertainty of the strengths is not computable")
         errors = self.covariance_.sample(n, generator)
         out = np.empty((n, len(rows.left)))
         base = self._parameters()
@@ -121,9 +128,6 @@ class Prediction:
 
     def _parameters(self) -> Floats:
         """Strengths of all items followed by the other parameters."""
-        self._fitted()
-        if self.covariance_ is None:
-            raise NotComputable("no strength is computable from the training data")
         return np.concatenate([self.strengths_, self.other_])
 
     def _spread(self, error: Floats) -> Floats:
@@ -139,9 +143,11 @@ class Prediction:
 
     def _rows(self, data: PreferenceData, missing: str) -> _Rows:
         self._fitted()
+        if missing not in ("raise", "nan"):
+            raise InputError("missing is neither 'raise' nor 'nan'.", value=missing)
         columns: list[str] = []
         if self.covariates_:
-            data, columns = with_covariates(data, self.covariates_)
+            data, columns, _ = with_covariates(data, self.covariates_, self.covariate_forms_)
         wanted = {"__a": f"a.{self.item}", "__b": f"b.{self.item}"}
         for column in columns:
             wanted |= {f"__a{column}": f"a.{column}", f"__b{column}": f"b.{column}"}
@@ -149,6 +155,8 @@ class Prediction:
         left, right = self._positions(frame["__a"].cast(pl.String)), self._positions(frame["__b"].cast(pl.String))
         undetermined = np.isnan(self.strengths_[left]) | np.isnan(self.strengths_[right])
         undetermined &= left != right
+        if missing == "raise" and not np.isfinite(self.strengths_).any():
+            raise NotComputable("no strength is computable from the training data")
         if missing == "raise" and undetermined.any():
             names = sorted({self.items_[i] for i in np.concatenate([left, right]) if np.isnan(self.strengths_[i])})
             raise NotComputable(
@@ -157,8 +165,8 @@ class Prediction:
         features = None
         if columns:
             differences = frame.select(
-                difference(pl.col(f"__a{column}"), pl.col(f"__b{column}")).fill_null(0.0).alias(column)
-                for column in columns
+                difference(pl.col(f"__a{column}"), pl.col(f"__b{column}"), form).fill_null(0.0).alias(column)
+                for column, form in zip(columns, self.covariate_forms_)
             ).to_numpy()
             features = differences / np.asarray(self.covariate_scale_)
         first = None

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import ndtri
+from scipy.special import stdtrit
 
 from preflearn.ranking.cells import Floats, Ints
 from preflearn.ranking.covariance import Covariance
@@ -65,15 +65,30 @@ def _pairwise(
     """Whether item i is surely below item j [n, n], and the critical value."""
     n = len(strengths)
     spread = difference_errors(covariance, n)
-    safe = np.where(spread > 0, spread, np.inf)
+    # Errors that are nothing but rounding would make ratios of rounding errors.
+    exact = spread <= 1e-7 * spread.max(initial=0.0)
+    safe = np.where(exact, np.inf, spread)
     largest = np.zeros(len(draws))
     for i in range(n - 1):
         ratio = np.abs(draws[:, i + 1 :] - draws[:, i, None])
         ratio /= safe[i, i + 1 :]
         np.maximum(largest, ratio.max(1), out=largest)
-    critical = float(np.quantile(largest, level))
+    critical = _quantile(largest, level, n * (n - 1) // 2, covariance)
     gap = strengths[None, :] - strengths[:, None]
-    return gap > critical * np.where(spread > 0, spread, np.inf), critical
+    return gap > critical * spread + 1e-9, critical
+
+
+def _quantile(largest: Floats, level: float, tests: int, covariance: Covariance) -> float:
+    """Quantile of drawn maxima; the union bound where draws are too few to reach it."""
+    if (1 - level) * len(largest) >= 10:
+        return float(np.quantile(largest, level))
+    return union_bound(level, tests, covariance)
+
+
+def union_bound(level: float, tests: int, covariance: Covariance) -> float:
+    """Critical value at which so many two-sided tests hold at once (Bonferroni)."""
+    degrees = min(max(covariance.degrees_of_freedom, 1.0), 1e9)
+    return float(-stdtrit(degrees, (1 - level) / (2 * tests)))
 
 
 def difference_errors(covariance: Covariance, n: int) -> Floats:
@@ -92,10 +107,10 @@ def difference_errors(covariance: Covariance, n: int) -> Floats:
 def _by_intervals(strengths: Floats, covariance: Covariance, draws: Floats, level: float) -> RankSets:
     errors = covariance.standard_errors()[: len(strengths)]
     if covariance.matrix is None:  # resampled draws understate the far tail: use the union bound
-        critical = float(ndtri(1 - (1 - level) / (2 * len(strengths))))
+        critical = union_bound(level, len(strengths), covariance)
     else:
         largest = np.max(np.abs(draws) / np.where(errors > 0, errors, np.inf), axis=1)
-        critical = float(np.quantile(largest, level))
+        critical = _quantile(largest, level, len(strengths), covariance)
     lower, upper = strengths - critical * errors, strengths + critical * errors
     n = len(strengths)
     low = 1 + n - np.searchsorted(np.sort(lower), upper, side="right")

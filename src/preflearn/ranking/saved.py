@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import struct
 from dataclasses import asdict
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from preflearn._version import __version__
@@ -28,6 +30,7 @@ _PLAIN = (
     "has_position_",
     "covariates_",
     "covariate_scale_",
+    "covariate_forms_",
     "n_votes_",
     "n_annotators_",
     "excluded_",
@@ -45,7 +48,7 @@ def save(model: RatingModel, path: str | Path) -> None:
     """Write a fitted model; `load` gives one that answers alike and knows its training rows.
 
     Raises:
-        InputError: the model is not fitted.
+        InputError: the model is not fitted, or the file cannot be written.
     """
     if not hasattr(model, "strengths_"):
         raise InputError("the model is not fitted.", cure="Call fit(data) first.")
@@ -72,22 +75,39 @@ def save(model: RatingModel, path: str | Path) -> None:
     known = model.training_fingerprints_
     if known is not None:
         tensors["training_fingerprints"] = np.unique(known)
-    save_file(tensors, Path(path), metadata={"preflearn": json.dumps(header, default=str)})
+    try:
+        save_file(tensors, Path(path), metadata={"preflearn": json.dumps(header, default=_as_json)})
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"the model cannot be written: {error}.", path=path) from None
+
+
+def _as_json(value: object) -> Any:
+    """Options that JSON has no word for: numbers of numpy, times."""
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, date):
+        return value.isoformat()
+    raise TypeError(f"{type(value).__name__} cannot be saved")
 
 
 def load(path: str | Path) -> RatingModel:
     """Read a model that `save` wrote.
 
     Raises:
-        InputError: no such file, not a rating model, or written by a newer version.
+        InputError: no such file, not a rating model (or a part of one), or written by a newer version.
     """
     from preflearn.ranking.models import MODELS
 
     header = _header(Path(path))
     if header.get("format", FORMAT + 1) > FORMAT or header["model"] not in MODELS:
         raise InputError(f"the model was written by preflearn {header.get('version')}.", path=path, cure="Upgrade.")
-    tensors = load_file(Path(path))
+    try:
+        tensors = load_file(Path(path))
+    except SafetensorError as error:
+        raise InputError(f"the file is damaged: {error}.", path=path, cure="Save the model again.") from None
     parameters = header["parameters"]
+    if isinstance(parameters["cluster"], list):
+        parameters["cluster"] = tuple(parameters["cluster"])
     model = MODELS[header["model"]](**parameters)
     link, options = header["link"]
     model.link_ = _LINKS[link](**options)
@@ -112,7 +132,7 @@ def load(path: str | Path) -> RatingModel:
     return model
 
 
-_TUPLES = {"items_", "covariates_", "covariate_scale_", "clusters_"}
+_TUPLES = {"items_", "covariates_", "covariate_scale_", "covariate_forms_", "clusters_"}
 
 
 def _header(path: Path) -> dict[str, Any]:

@@ -1,12 +1,14 @@
 """Nuisance covariates of a comparison: how the two texts look, so that a leaderboard can hold looks constant.
 
-Each covariate is the relative difference (x_a - x_b) / (x_a + x_b + 1) of a count, scaled to unit root mean square.
+Each covariate is the relative difference (x_a - x_b) / (x_a + x_b + 1) of a count, or of any other number that is never
+negative; of a number that may be negative it is the plain difference. It is scaled to unit root mean square.
 It is not centred: exchanging the sides must change its sign and nothing else.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal, NamedTuple
 
 import polars as pl
 
@@ -19,6 +21,19 @@ PRESETS: dict[str, tuple[str, ...]] = {
 }
 """Presets by name. `lmarena` are the four elements of the Chatbot Arena's style control (Li, Angelopoulos, Chiang
 2024); length is counted in words because tokens depend on a tokenizer."""
+
+Form = Literal["relative", "plain"]
+
+
+class Covariates(NamedTuple):
+    """Responses with a numeric column per covariate."""
+
+    data: PreferenceData
+    columns: list[str]
+    """Names of the columns."""
+    forms: tuple[Form, ...]
+    """Which difference is taken of each."""
+
 
 _TEXT = "__text"
 _COUNTS: dict[str, pl.Expr] = {
@@ -35,13 +50,18 @@ def covariates(style: str | Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for entry in names for name in PRESETS.get(entry, (entry,))))
 
 
-def with_covariates(data: PreferenceData, names: Sequence[str]) -> tuple[PreferenceData, list[str]]:
-    """Add a numeric column per covariate to the responses; returns the data and the columns' names.
+def with_covariates(data: PreferenceData, names: Sequence[str], forms: Sequence[Form] = ()) -> Covariates:
+    """Add a numeric column per covariate to the responses.
 
     A name is one of length, headers, lists, bold (counted in the response's text) or any numeric column of responses.
+    Texts and embeddings are left behind. A number that is not finite counts as not recorded.
+
+    Args:
+        forms: those a model was fitted with; none: the relative difference unless the column has negative numbers.
 
     Raises:
-        InputError: no texts are recorded, or there is no such numeric column.
+        InputError: no texts are recorded, there is no such numeric column, or the model took a column that has negative
+            numbers here for one that has none.
     """
     schema = data.lazy("responses").collect_schema()
     added: list[pl.Expr] = []
@@ -49,7 +69,8 @@ def with_covariates(data: PreferenceData, names: Sequence[str]) -> tuple[Prefere
     for name in names:
         column = f"__style_{name}"
         if name in schema and schema[name].is_numeric():
-            added.append(pl.col(name).cast(pl.Float64).alias(column))
+            number = pl.col(name).cast(pl.Float64)
+            added.append(pl.when(number.is_finite()).then(number).alias(column))
         elif name in _COUNTS:
             if "messages" not in schema:
                 raise InputError(
@@ -69,12 +90,17 @@ def with_covariates(data: PreferenceData, names: Sequence[str]) -> tuple[Prefere
     if "messages" in schema:
         content = pl.col("messages").list.eval(pl.element().struct.field("content")).list.join("\n", ignore_nulls=True)
         responses = responses.with_columns(content.alias(_TEXT))
-    responses = responses.with_columns(added)
-    if "messages" in schema:
-        responses = responses.drop(_TEXT)
-    return data.replace(responses=responses.collect()), columns
+    found = responses.with_columns(added).drop(_TEXT, "messages", "embedding", strict=False).collect(engine="streaming")
+    negative = [least is not None and least < 0 for least in found.select(pl.col(columns).min()).row(0)]
+    for name, form, below in zip(names, forms, negative):
+        if form == "relative" and below:
+            raise InputError(
+                f"the covariate {name!r} has negative numbers, and had none in the training data.", column=name
+            )
+    chosen: list[Form] = ["plain" if below else "relative" for below in negative]
+    return Covariates(data.replace(responses=found), columns, tuple(forms) or tuple(chosen))
 
 
-def difference(a: pl.Expr, b: pl.Expr) -> pl.Expr:
-    """The relative difference of two counts; null where either is not recorded."""
-    return (a - b) / (a + b + 1)
+def difference(a: pl.Expr, b: pl.Expr, form: Form) -> pl.Expr:
+    """The difference of two numbers; null where either is not recorded."""
+    return a - b if form == "plain" else (a - b) / (a + b + 1)
