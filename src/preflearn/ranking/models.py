@@ -41,6 +41,7 @@ from preflearn.ranking.newton import Fit, newton
 from preflearn.ranking.outcomes import decided, used_outcomes
 from preflearn.ranking.predict import Prediction
 from preflearn.ranking.ranksets import RankSets, rank_sets
+from preflearn.ranking.separation import thresholds_run_away
 from preflearn.ranking.style import Form, covariates
 from preflearn.ranking.votes import Question, Votes, collect_votes
 
@@ -68,7 +69,8 @@ class RatingModel(Prediction):
         max_iterations: Newton steps.
 
     Votes are `outcome` a/b, ties of all kinds, or a teacher's `probability`. Strengths exist for the items of the
-    largest strongly connected component (all of them with a prior); others keep a status instead of a number.
+    strongly connected component with the most votes (with a prior, for all that have votes); others keep a status
+    instead of a number.
     """
 
     name: ClassVar[str] = ""
@@ -234,6 +236,12 @@ class RatingModel(Prediction):
             return
         cells, self.link_, notes = used_outcomes(cells, self.link_)
         self.warnings_ += notes
+        if not prior.on_strengths and thresholds_run_away(cells, self.link_):
+            self.warnings_.append(
+                "ties and wins (or grades) follow the strengths so perfectly that all of them grow without bound: the "
+                "strengths are not computable; bradley_terry, a ridge or a ghost gives numbers"
+            )
+            return
         design = Design(cells, self.link_, position=self._position(cells), prior=prior)
         start = np.concatenate([np.zeros(design.n + design.p), np.asarray(self.link_.initial(), np.float64)])
         try:
