@@ -135,6 +135,8 @@ def test_two_clusterings_of_codes_bring_their_intersection():
     expected = fit(u=u).covariance_.matrix + fit(q=q).covariance_.matrix - fit(c=u * 40 + q).covariance_.matrix
     values, vectors = np.linalg.eigh(expected)
     np.testing.assert_allclose(both.covariance_.matrix, (vectors * np.maximum(values, 0)) @ vectors.T, atol=1e-9)
+    given = fit(**{"u": u, "q": q, "u*q": u * 40 + q})
+    np.testing.assert_allclose(given.covariance_.matrix, both.covariance_.matrix, atol=1e-12)
     with pytest.raises(InputError, match="Up to two"):
         fit(u=u, q=q, third=q)
 

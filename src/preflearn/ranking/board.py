@@ -58,13 +58,16 @@ def rank_by(
     if dtype.is_nested():
         raise InputError(f"the column {by!r} cannot divide votes: it holds {dtype}.", cure="Name one of single values.")
     tagged = tagged.with_columns(pl.col("__by").cast(pl.String).fill_null("(not recorded)"))
-    if not data.is_lazy:
-        tagged = tagged.collect().lazy()
     votes = pl.col("count").fill_null(1).sum() if "count" in data.columns("comparisons") else pl.len()
     values = tagged.group_by("__by").agg(votes.alias("n")).sort("n", "__by", descending=[True, False]).collect()["__by"]
+    parts: dict[str, pl.DataFrame] = {}
+    if not data.is_lazy:  # one pass over rows in memory, not one for each value
+        divided = tagged.collect().partition_by("__by", include_key=False, as_dict=True)
+        parts = {str(key[0]): frame for key, frame in divided.items()}
     out: dict[str, Leaderboard | InputError] = {}
     for value in values:
-        part = data.replace(comparisons=tagged.filter(pl.col("__by") == value).drop("__by"))
+        rows = parts[value] if value in parts else tagged.filter(pl.col("__by") == value).drop("__by")
+        part = data.replace(comparisons=rows)
         part._fingerprint = data.known_fingerprint()
         try:
             out[value] = rank(part, model, **options)

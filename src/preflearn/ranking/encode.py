@@ -132,14 +132,15 @@ def _cluster_codes(batch: pl.DataFrame, cluster: tuple[str, ...]) -> dict[str, C
 
 
 def with_pairs(codes: Mapping[str, Codes]) -> dict[str, Codes]:
-    """Cluster codes by name; of two clusterings also the codes of their pairs, as the third entry.
+    """Cluster codes by name; of two clusterings also the codes of their pairs, as the third entry (`"x*y"`).
 
     Raises:
         InputError: more than two clusterings are given.
     """
-    names = cluster_names(tuple(codes))
-    if len(codes) < 2:
+    names = cluster_names(tuple(codes)[:2])
+    if len(codes) < 2 or tuple(codes) == names:
         return dict(codes)
+    cluster_names(tuple(codes))
     one, two = codes.values()
     pairs = one.astype(np.int64) * (int(two.max(initial=0)) + 1) + two
     pairs = np.unique(pairs, return_inverse=True)[1].astype(np.int64)

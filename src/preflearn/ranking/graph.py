@@ -93,16 +93,7 @@ def connectivity(cells: Cells) -> Connectivity:
                 status[item] = "winless"
             else:
                 status[item] = "other_component"
-    if n and size[main] == 1:
-        _no_main(status)
     return Connectivity(status, component, components)
-
-
-def _no_main(status: list[Status]) -> None:
-    """Without any two comparable items nothing is estimable; statuses found so far stand."""
-    for item, found in enumerate(status):
-        if found == "estimable":
-            status[item] = "other_component"
 
 
 def _members(label: npt.NDArray[np.integer], n: int) -> list[Ints]:

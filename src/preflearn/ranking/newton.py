@@ -83,6 +83,7 @@ def newton(
         before = parameters
         parameters, here = _line_search(design, parameters, step, here, decrement, weights)
         if decrement < tolerance:
+            _check_determined(here.information, design)
             return Fit(parameters, here.log_likelihood, decrement, iteration, True, here.information)
         if parameters is before:  # no step rises: the same one would be tried again
             return Fit(parameters, here.log_likelihood, decrement, iteration, False, here.information)
@@ -169,6 +170,22 @@ def _iterative(information: Information, design: Design, free_shift: bool, preci
         return solution if rhs.ndim == 2 else solution[:, 0]
 
     return Solver(solve, None)
+
+
+def _check_determined(information: Information, design: Design) -> None:
+    """Refuse parameters beside the strengths that follow them or each other; a factorisation finds that by itself.
+
+    Raises:
+        NotComputable: their information, given the strengths, is singular.
+    """
+    n, q = information.border.shape
+    if n <= DENSE_LIMIT or not q:
+        return
+    strengths = Information(design, information.edge, information.diagonal, np.zeros((n, 0)), np.zeros((0, 0)))
+    explained = information.border.T @ solver(strengths, design, precision=1e-8).solve(information.border)
+    scale = 1.0 / np.sqrt(np.maximum(np.diagonal(information.corner), 1e-300))
+    if np.linalg.eigvalsh((information.corner - explained) * scale[:, None] * scale).min() < 1e-6:
+        raise NotComputable(_SINGULAR)
 
 
 def _factorise(block: Laplacian, border: Floats, corner: Floats, free_shift: bool) -> Callable[[Floats], Floats]:
