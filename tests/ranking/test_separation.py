@@ -67,7 +67,7 @@ def test_the_answer_agrees_with_where_the_likelihood_leads(link):
 
     generator = np.random.default_rng(4)
     seen = {True: 0, False: 0}
-    for _ in range(300):
+    for _ in range(120):
         n = int(generator.integers(2, 5))
         left = generator.integers(0, n, 6)
         right = (left + generator.integers(1, n, 6)) % n
@@ -91,7 +91,7 @@ def test_the_answer_agrees_with_where_the_likelihood_leads(link):
         except NotComputable:  # so far out that nothing is left of the curvature
             far = True
         assert far == away
-    assert min(seen.values()) >= 10
+    assert min(seen.values()) >= 5
 
 
 @pytest.mark.parametrize("model", ["davidson", "rao_kupper"])
