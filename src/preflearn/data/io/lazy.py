@@ -109,6 +109,7 @@ def _data(rows: pl.LazyFrame, systems: pl.Series, report: ImportReport) -> Prefe
 
 
 def _distinct(rows: pl.LazyFrame, columns: tuple[str, ...]) -> pl.Series:
-    parts = [rows.select(pl.col(name).cast(pl.String).alias("key")).unique() for name in columns]
-    found = pl.concat(parts).unique().collect(engine="streaming")["key"]
-    return found.drop_nulls().sort()
+    queries = [rows.select(pl.col(name).cast(pl.String).alias("key")).unique() for name in columns]
+    # One query at a time: what several share would be held for the slower of them.
+    parts = [query.collect(engine="streaming")["key"] for query in queries]
+    return pl.concat(parts).drop_nulls().unique().sort()

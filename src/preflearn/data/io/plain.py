@@ -260,7 +260,10 @@ def outcomes(rows: pl.LazyFrame, found: Layout, report: ImportReport) -> pl.Lazy
         if word in known and word != known[word]:
             report.map(f"outcome {word} -> {known[word]}", n)
     report.map("no outcome -> not yet judged", int(counted.filter(pl.col("word").is_null())["len"].sum()))
-    outcome = value.replace(known)
+    outcome: pl.Expr = value
+    for word, meaning in known.items():  # `replace` would hold the whole column of a scanned file
+        if word != meaning:
+            outcome = pl.when(value == word).then(pl.lit(meaning)).otherwise(outcome)
     return rows.with_columns((outcome if named is None else pl.coalesce(named, outcome)).alias("outcome"))
 
 
