@@ -42,3 +42,10 @@ class Binary(ClosedForm):
         log_prob[0], log_prob[1] = at.log_lower, at.log_upper
         score[0, 0], score[1, 0] = -at.upper, at.lower
         curvature[0, 0, 0] = -at.density
+
+    def _weigh(self, inputs: Inputs, weights: Sequence[Array], log_prob: Array, score: Array, curvature: Array) -> None:
+        at = logistic(inputs.logit)
+        lost, won = weights
+        log_prob[...] = lost * at.log_lower + won * at.log_upper
+        score[0] = won * at.lower - lost * at.upper
+        curvature[0, 0] = -(lost + won) * at.density

@@ -81,21 +81,31 @@ class ClosedForm(Link):
         size = 1 + len(inputs.parameters)
         log_prob, score, curvature = _zeros(inputs), _zeros(inputs, size), _zeros(inputs, size, size)
         for part, rows in _blocks(inputs):
-            log_probs, scores, curvatures = self._zeros(part)
-            self._fill(part, log_probs, scores, curvatures)
             columns = [column * 1 for column in weights[rows]]
-            if not bool(xp.all(xp.isfinite(log_probs))):  # 0 * -inf = 0
-                log_probs = xp.where(weights[rows] == 0, xp.zeros_like(log_probs), log_probs)
-            log_prob[rows] = _dot(columns, log_probs)
-            # A shared curvature meets the sum of the weights.
-            bends = [functools.reduce(operator.add, columns)] if self._shared_curvature else columns
-            for i in range(size):
-                score[(i, *rows)] = _dot(columns, scores[:, i])
-                for j in range(i, size):
-                    curvature[(i, j, *rows)] = _dot(bends, curvatures[:, i, j])
-                    if i != j:
-                        curvature[(j, i, *rows)] = curvature[(i, j, *rows)]
+            self._weigh(part, columns, log_prob[rows], score[rows], curvature[rows])
         return Derivatives(log_prob, _last(xp, score, 1), _last(xp, curvature, 2))
+
+    def _weigh(self, inputs: Inputs, weights: Sequence[Array], log_prob: Array, score: Array, curvature: Array) -> None:
+        """Write the sums over the outcomes, weighed by K ``weights``, into ``[*batch]``, ``[1+P, *batch]``, ...
+
+        Where single outcomes need not be told apart to have their sums, a link does less work here.
+        """
+        xp = inputs.xp
+        log_probs, scores, curvatures = self._zeros(inputs)
+        self._fill(inputs, log_probs, scores, curvatures)
+        if not bool(xp.all(xp.isfinite(log_probs))):  # 0 * -inf = 0
+            unused = xp.stack([weight == 0 for weight in weights])
+            log_probs = xp.where(unused, xp.zeros_like(log_probs), log_probs)
+        log_prob[...] = _dot(weights, log_probs)
+        # A shared curvature meets the sum of the weights.
+        bends = [functools.reduce(operator.add, weights)] if self._shared_curvature else weights
+        size = scores.shape[1]
+        for i in range(size):
+            score[i] = _dot(weights, scores[:, i])
+            for j in range(i, size):
+                curvature[i, j] = _dot(bends, curvatures[:, i, j])
+                if i != j:
+                    curvature[j, i] = curvature[i, j]
 
 
 def _blocks(inputs: Inputs) -> Iterator[tuple[Inputs, Rows]]:
