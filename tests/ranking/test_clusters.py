@@ -64,7 +64,7 @@ def test_a_counted_row_without_annotator_is_as_many_clusters_as_it_counts():
     assert one.covariance_.clusters == two.covariance_.clusters == {"annotator_id": 100}
     assert one.covariance_.degrees_of_freedom == 99
     for model in (one, two):
-        assert says(model.warnings_, "70 votes have no annotator_id")
+        assert says(model.warnings_, "70 votes without annotator_id")
     plain = BradleyTerry(cluster=None).fit(rows).covariance_.matrix
     np.testing.assert_allclose(one.covariance_.matrix, plain * 100 / 99, rtol=1e-10)
 
@@ -102,9 +102,7 @@ def test_an_item_judged_by_one_annotator_has_no_interval_of_width_zero():
     board = rank(lopsided(1))
     independent = rank(lopsided(1), cluster=None)
     assert board["new"].se == pytest.approx(independent["new"].se, rel=0.02)
-    assert says(board.warnings, "1 items were judged within a single annotator_id") and board.warnings[-1].endswith(
-        "new"
-    )
+    assert says(board.warnings, "1 item judged within a single annotator_id") and board.warnings[-1].endswith("new")
     drawn = BradleyTerry().fit(lopsided(1))
     resampled = BradleyTerry(interval="bootstrap").fit(lopsided(1))
     np.testing.assert_allclose(resampled.covariance_.standard_errors(), drawn.covariance_.standard_errors(), rtol=0.2)
@@ -112,7 +110,7 @@ def test_an_item_judged_by_one_annotator_has_no_interval_of_width_zero():
 
 def test_items_with_few_clusters_are_named():
     few = rank(lopsided(4))
-    assert says(few.warnings, "1 items have votes from fewer than 10 clusters of annotator_id")
+    assert says(few.warnings, "1 item with votes from fewer than 10 clusters of annotator_id")
     assert not says(rank(lopsided(20)).warnings, "fewer than")
     model = BradleyTerry().fit(lopsided(4))
     group = clustering(model.design_.cells, "annotator_id")

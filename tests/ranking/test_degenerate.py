@@ -142,7 +142,7 @@ def test_pooled_protocols_and_merged_ties_are_said():
     board = rank(data)
     assert mentions(board, "votes of 2 protocols are pooled")
     assert mentions(board, "1 tie, 1 both_bad all count as ties")
-    assert mentions(board, "count as half a win")
+    assert mentions(board, "half a win for each side from 2 ties")
 
 
 def test_davidson_without_ties_is_bradley_terry_and_says_so():
@@ -189,7 +189,7 @@ def test_few_annotators_are_said_and_missing_ones_counted():
         [("a", "b", "a"), ("a", "b", "b")] * 12, annotator_id=[f"u{i}" if i < 20 else None for i in range(24)]
     )
     board = rank(data)
-    assert board.clustered_by == ["annotator_id"] and mentions(board, "4 votes have no annotator_id")
+    assert board.clustered_by == ["annotator_id"] and mentions(board, "4 votes without annotator_id")
 
 
 def test_one_voice_among_many_is_said():

@@ -13,7 +13,7 @@ from preflearn.ranking import newton as newton_module
 from preflearn.ranking.cells import cells_of_votes
 from preflearn.ranking.covariance import Covariance
 from preflearn.ranking.ranksets import rank_sets, union_bound
-from tests.ranking.makers import counted, simulated
+from tests.ranking.makers import battles, counted, simulated
 
 
 def says(model, text):
@@ -45,6 +45,21 @@ def test_an_undefeated_item_is_as_uncertain_as_the_model_says(cluster):
         y = np.concatenate([np.arange(100) < 60, np.ones(20)]).astype(int)
         clustered = fit_codes(BradleyTerry(ghost=0.5), 3, a, b, y, u=np.arange(120) % 30)
         assert clustered.covariance_.standard_errors()[2] == pytest.approx(expected[2], rel=0.15)
+
+
+def test_components_joined_by_the_prior_keep_their_clusters():
+    """Only items without any mixed result are left to the model; in the second component people still differ."""
+    data, _ = simulated(3000, n_items=4, annotators=30, spread=1.2, log_tie=-np.inf)
+    other, _ = simulated(2000, n_items=3, annotators=30, spread=1.2, log_tie=-np.inf, seed=1)
+    rows = [(r["response_a"], r["response_b"], r["outcome"]) for r in data.comparisons.rows(named=True)]
+    more = [(f"x{r['response_a']}", f"x{r['response_b']}", r["outcome"]) for r in other.comparisons.rows(named=True)]
+    people = [*data.comparisons["annotator_id"], *other.comparisons["annotator_id"]]
+    joined = BradleyTerry(ghost=0.5).fit(battles(rows + more, annotator_id=people))
+    alone = BradleyTerry(ghost=0.5).fit(battles(more, annotator_id=people[3000:]))
+    contrast = np.array([1.0, -1.0, 0.0])
+    expected = alone.covariance_.of(contrast[None])[0]
+    found = joined.covariance_.of(np.concatenate([np.zeros(4), contrast])[None])[0]
+    assert joined.status_[-1] == "other_component" and found == pytest.approx(expected, rel=0.05)
 
 
 def prior_coverage(option, value, repeats=150, n=12, votes=100):

@@ -76,25 +76,25 @@ def test_an_unknown_criterion_lists_the_known_ones():
 
 def test_votes_without_a_criterion_are_not_pooled_silently():
     board = rank(battles(AB, criterion_id=["help", None, None]))
-    assert says(board, "2 votes without a recorded criterion are pooled with those of help")
+    assert says(board, "2 votes without a recorded criterion pooled with those of help")
 
 
 def test_propensities_that_are_none_are_counted():
     board = rank(battles(AB * 2, propensity=[0, -1, None, 2, 0.5, 0.5]), propensity=True)
     assert board.excluded == {"propensity outside (0, 1]": 3}
-    assert says(board, "1 votes have no propensity")
+    assert says(board, "1 vote without propensity")
 
 
 def test_sides_without_an_order_are_counted():
     board = BradleyTerry(position=True).fit(battles(AB * 10, shown_first=["a", None, "b"] * 10)).leaderboard()
-    assert says(board, "10 votes do not say which side was shown first")
+    assert says(board, "10 votes with no record of which side came first")
 
 
 def test_soft_labels_are_said_by_models_that_have_no_place_for_them():
     board = rank(battles([("a", "b", None)] * 2, probability=[0.5, 0.3], probability_tie=[0.2, 0.2]))
-    assert says(board, "2 labels with a probability of a tie count as half a win")
+    assert says(board, "half a win for each side from 2 labels with a probability of a tie")
     graded = battles(AB * 4 + [("a", "b", None)], strength=[1, 2, 1] * 4 + [None], probability=[None] * 12 + [0.7])
-    assert says(rank(graded, "graded"), "1 soft labels count as the weakest grade")
+    assert says(rank(graded, "graded"), "1 soft label taken as the weakest grade")
 
 
 def test_a_slider_is_not_a_graded_answer():
@@ -242,7 +242,7 @@ def test_numbers_that_are_none_count_as_not_recorded(odd):
     x[:3] = odd
     board = BradleyTerry(style=["x", "y"], cluster=None).fit(texts(x, y)).leaderboard()
     assert [effect.name for effect in board.effects] == ["x", "y"]
-    assert says(board, "3 votes lack a covariate")
+    assert says(board, "3 votes without a covariate")
     x[:3] = 0
     x[200:203] = 0
     close = BradleyTerry(style=["x", "y"], cluster=None).fit(texts(x, y)).leaderboard()

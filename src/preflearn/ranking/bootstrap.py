@@ -73,8 +73,8 @@ def bootstrap(
         done += 1
     if done < max((1 - MOST_UNDETERMINED) * n, 2):
         raise NotComputable(
-            f"{n - done} of {n} resamples leave some strength undetermined (an item that hardly ever lost, or won): "
-            "use a sandwich interval, or a ghost item"
+            f"{n - done} of {n} resamples leave some strength undetermined "
+            "(an item with few losses, wins or clusters): use a sandwich interval, or a ghost item"
         )
     result = out[:done]
     result[:, : design.n] -= result[:, : design.n].mean(1, keepdims=True)

@@ -12,6 +12,7 @@ from preflearn.choice import Link
 from preflearn.data.schema import TIES
 from preflearn.errors import InputError
 from preflearn.ranking.cells import Accumulator, Cells, Codes, Floats, cells_of_votes
+from preflearn.ranking.wording import some
 
 SOFT_LIMIT = 512
 """Up to this many distinct soft labels votes are counted together; above, each vote is a cell of its own."""
@@ -184,7 +185,7 @@ def each_vote(
     if columns:
         missing = int(frame.select(pl.any_horizontal(pl.col(columns).is_null()).sum()).item())
         if missing:
-            warnings.append(f"{missing:,} votes lack a covariate; it counts as no difference there")
+            warnings.append(f"{some(missing, 'vote')} without a covariate, taken as no difference")
         features = frame.select(pl.col(columns).fill_null(0.0)).to_numpy().astype(np.float64)
         spread = np.sqrt(np.mean(features**2, axis=0))
         constant = [name for name, value in zip(names, spread) if value == 0]

@@ -15,6 +15,7 @@ from preflearn.ranking.covariance import Covariance, Mask, covariance
 from preflearn.ranking.design import Design
 from preflearn.ranking.newton import Fit
 from preflearn.ranking.scores import Clustering, clustering
+from preflearn.ranking.wording import listed, some
 
 Interval = Literal["auto", "model", "sandwich", "bootstrap"]
 INTERVALS = ("auto", "model", "sandwich", "bootstrap")
@@ -48,7 +49,7 @@ def intervals(
     Args:
         items: names of the n items of the design.
         clusters: names of the cluster matrices: none, one, or two and their intersection.
-        by_model: items [n] that only the prior holds in place.
+        by_model: items [n] whose votes all ended alike against each opponent, so that only the prior holds them.
     """
     warnings: list[str] = []
     if interval == "model":
@@ -126,31 +127,28 @@ def _few(name: str, group: Clustering, items: Sequence[str]) -> list[str]:
     found: list[str] = []
     lone = n - group.matrix.shape[0]
     if lone:
-        found.append(f"{lone:,} votes have no {name}; each counts as a cluster of its own")
+        found.append(f"{some(lone, 'vote')} without {name}, each a cluster of its own")
     if group.effective < FEW_CLUSTERS:
         spread = f", so unevenly that they count as {group.effective:.1f}" if group.effective < 0.8 * n else ""
         found.append(f"votes come from {n} clusters of {name}{spread}: clustered intervals are too short with so few")
     single = group.per_item < 2
     if single.any():
         found.append(
-            f"{int(single.sum()):,} items were judged within a single {name}: their intervals take those votes as "
-            f"independent and speak of it only: {listed(items, single)}"
+            f"{some(single.sum(), 'item')} judged within a single {name}, whose intervals take those votes as "
+            f"independent and speak of it only: {_names(items, single)}"
         )
     if n >= FEW_CLUSTERS:
         few = ~single & (group.per_item < FEW_CLUSTERS)
         if few.any():
             found.append(
-                f"{int(few.sum()):,} items have votes from fewer than {FEW_CLUSTERS} clusters of {name}: "
-                f"their clustered intervals are too short: {listed(items, few)}"
+                f"{some(few.sum(), 'item')} with votes from fewer than {FEW_CLUSTERS} clusters of {name}, "
+                f"whose clustered intervals are too short: {_names(items, few)}"
             )
     return found
 
 
-def listed(items: Sequence[str], mask: Mask, most: int = 10) -> str:
-    """Names of the items under a mask, the first few of many."""
-    where = np.flatnonzero(mask)
-    names = ", ".join(items[i] for i in where[:most])
-    return f"{names} and {len(where) - most:,} more" if len(where) > most else names
+def _names(items: Sequence[str], mask: Mask) -> str:
+    return listed([items[int(i)] for i in np.flatnonzero(mask)])
 
 
 def _without_noise(found: Covariance, items: Sequence[str]) -> list[str]:
@@ -159,6 +157,6 @@ def _without_noise(found: Covariance, items: Sequence[str]) -> list[str]:
     if not still.any():
         return []
     return [
-        f"the labels of {int(still.sum()):,} items fit the model exactly, so sandwich intervals have no width: "
-        f"{listed(items, still)}; model-based ones take each label for one vote"
+        f"the labels of {some(still.sum(), 'item')} fit the model exactly, so sandwich intervals have no width: "
+        f"{_names(items, still)}; model-based ones take each label for one vote"
     ]

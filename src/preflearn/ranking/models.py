@@ -44,6 +44,7 @@ from preflearn.ranking.ranksets import RankSets, rank_sets
 from preflearn.ranking.separation import thresholds_run_away
 from preflearn.ranking.style import Form, covariates
 from preflearn.ranking.votes import Question, Votes, collect_votes
+from preflearn.ranking.wording import some, without_strength
 
 
 class RatingModel(Prediction):
@@ -154,8 +155,8 @@ class RatingModel(Prediction):
         voters = votes.n_annotators or 0
         if self.cluster == "auto" and cluster and voters < FEW_CLUSTERS:
             votes = replace(votes, clusters=())
-            some = "annotator" if voters == 1 else "annotators"
-            notes = [f"only {voters} {some} voted: intervals take votes as independent and speak of them only"]
+            who = some(voters, "annotator")
+            notes = [f"only {who} voted: intervals take votes as independent and speak of these people only"]
         self.fit_votes(votes)
         self.warnings_ = [*notes, *self.warnings_]
         self.data_fingerprint_ = data.known_fingerprint()
@@ -188,10 +189,10 @@ class RatingModel(Prediction):
         self.converged_, self.n_iterations_, self.log_likelihood_ = False, 0, None
         self.fit_, self.design_ = None, None
         if len(self.estimable_) > 1:
-            self._estimate(self._inside(votes.cells, keep), prior)
+            self._estimate(self._inside(votes.cells, keep), prior, _singles(connected)[keep])
         else:
             self.warnings_.append("no two items are comparable: no strength is computable")
-        self._warn_of_connectivity(prior)
+        self.warnings_ += without_strength(self.items_, self.status_, prior.on_strengths)
         return self
 
     def _check(self) -> None:
@@ -227,10 +228,11 @@ class RatingModel(Prediction):
         used = keep[cells.left] & keep[cells.right] & (cells.left != cells.right) & (cells.weight > 0)
         lost = float(cells.count[~used].sum())
         if lost:
-            self.warnings_.append(f"{lost:,.0f} votes are not among the items with a strength and say nothing of them")
+            self.warnings_.append(f"{some(lost, 'vote')} not among the items with a strength, saying nothing of them")
         return cells.take(used, codes, int(keep.sum()))
 
-    def _estimate(self, cells: Cells, prior: Prior) -> None:
+    def _estimate(self, cells: Cells, prior: Prior, single: Mask) -> None:
+        """Fit the cells of the kept items; `single`: of these, those comparable with no other but by the prior."""
         if not (cells.targets[cells.target] @ decided(self.link_)).any() and "tie" in self.link_.outcomes:
             self.warnings_.append("every vote is a tie: the strengths are not computable")
             return
@@ -256,7 +258,7 @@ class RatingModel(Prediction):
                 [self.items_[i] for i in self.estimable_],
                 interval=self.interval,
                 clusters=self.clusters_,
-                by_model=np.array([self.status_[i] != "estimable" for i in self.estimable_], dtype=np.bool_),
+                by_model=single,
                 n_bootstrap=self.n_bootstrap,
                 seed=self.seed,
             )
@@ -283,22 +285,10 @@ class RatingModel(Prediction):
             self.warnings_.append("which side was shown first is not recorded: no position effect is estimated")
             return False
         if unknown:
-            self.warnings_.append(f"{unknown:,.0f} votes do not say which side was shown first; they count as neither")
+            self.warnings_.append(
+                f"{some(unknown, 'vote')} with no record of which side came first, taken as neither"
+            )
         return True
-
-    def _warn_of_connectivity(self, prior: Prior) -> None:
-        for kind, meaning in (
-            ("undefeated", "never lost: their strength has no finite estimate"),
-            ("winless", "never won: their strength has no finite estimate"),
-            ("other_component", "are not comparable with the main group of items"),
-            ("no_votes", "have no votes"),
-        ):
-            names = [item for item, found in zip(self.items_, self.status_) if found == kind]
-            if not names:
-                continue
-            shown = ", ".join(names[:10]) + (f" and {len(names) - 10:,} more" if len(names) > 10 else "")
-            tail = "; their place rests on the prior" if prior.on_strengths and kind != "no_votes" else ""
-            self.warnings_.append(f"{len(names):,} items {meaning}{tail}: {shown}")
 
     @property
     def training_fingerprints_(self) -> Fingerprints | None:
@@ -412,6 +402,12 @@ class RatingModel(Prediction):
         thresholds = "threshold on the logit scale"
         names += [(name, tie if name == "log_tie" else thresholds) for name in self.link_.parameters]
         return names
+
+
+def _singles(connected: Connectivity) -> Mask:
+    """Items that are a component of their own [n]: all votes of two such items ended alike."""
+    sizes = np.array([len(component.items) for component in connected.components])
+    return np.asarray(sizes[connected.component] == 1, dtype=np.bool_)
 
 
 def _named_components(connected: Connectivity, items: Sequence[str]) -> list[dict[str, Any]]:

@@ -20,6 +20,7 @@ from preflearn.errors import InputError
 from preflearn.ranking.cells import Cells
 from preflearn.ranking.encode import SOFT_LIMIT, cluster_names, codes, counted, each_vote, outcome_targets
 from preflearn.ranking.style import Covariates, Form, covariates, difference, with_covariates
+from preflearn.ranking.wording import some
 
 MAX_GRADES = 20
 """Above this many grades the thresholds outweigh the items, in time and in what is estimated."""
@@ -302,15 +303,15 @@ def _account(frame: pl.LazyFrame, question: Question, warnings: list[str]) -> _A
         )
     nameless = float(live.filter(pl.col("criterion_id").is_null())["n"].sum())
     if criteria and nameless:
-        warnings.append(f"{nameless:,.0f} votes without a recorded criterion are pooled with those of {criteria[0]}")
+        warnings.append(f"{some(nameless, 'vote')} without a recorded criterion pooled with those of {criteria[0]}")
     unknown = float(live.filter(pl.col("unasked"))["n"].sum())
     if unknown:
-        warnings.append(f"{unknown:,.0f} votes have no propensity; they are weighed as if always asked")
+        warnings.append(f"{some(unknown, 'vote')} without propensity, weighed as if always asked")
     protocols = live["protocol"].unique().sort().to_list()
     if len(protocols) > 1:
         named = ", ".join("none recorded" if name is None else str(name) for name in protocols)
         warnings.append(f"votes of {len(protocols)} protocols are pooled ({named})")
-    warnings.extend(f"{n:,.0f} judgments left out: {reason}" for reason, n in excluded.items())
+    warnings.extend(f"{some(n, 'judgment')} left out: {reason}" for reason, n in excluded.items())
     return _Account(live, excluded)
 
 
@@ -341,10 +342,10 @@ def _link_for(live: pl.DataFrame, link: Link, warnings: list[str]) -> tuple[Link
         return Binary(), ()
     if "tie" not in link.outcomes and tied:
         soft = float(live.filter(pl.col("soft_tie"))["n"].sum())
-        kinds = ((sum(ties.values()), "ties"), (soft, "labels with a probability of a tie"))
-        said = " and ".join(f"{n:,.0f} {what}" for n, what in kinds if n)
+        said = [some(sum(ties.values()), "tie")] if ties else []
+        said += [f"{some(soft, 'label')} with a probability of a tie"] if soft else []
         warnings.append(
-            f"{said} count as half a win for each side, which draws strengths together; "
+            f"half a win for each side from {' and '.join(said)}, which draws strengths together; "
             "davidson or rao_kupper model ties"
         )
     return link, ()
@@ -366,9 +367,9 @@ def _graded(live: pl.DataFrame, tied: bool, warnings: list[str]) -> tuple[Link, 
         )
     soft = float(live.filter(pl.col("outcome").is_null())["n"].sum())
     if soft:
-        warnings.append(f"{soft:,.0f} soft labels count as the weakest grade")
+        warnings.append(f"{some(soft, 'soft label')} taken as the weakest grade")
     if ungraded:
-        warnings.append(f"{ungraded:,.0f} wins without a recorded strength count as the weakest grade")
+        warnings.append(f"{some(ungraded, 'win')} without a recorded strength taken as the weakest grade")
     if grades != list(range(1, len(grades) + 1)):
         warnings.append(f"strengths used are {grades}; they are taken as {len(grades)} successive grades")
     return Ordinal(levels=len(grades), ties=tied), tuple(grades)
