@@ -39,7 +39,7 @@ def test_sums_are_those_of_a_dictionary(chunks, weighted, dense):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(summing, "_BACKLOG", 20)
         patch.setattr(summing, "_RANGE", 8)
-        found, expected = summing.sums(100, 2, dense), Counter()
+        found, expected = summing.sums(100, dense), Counter()
         for chunk, with_values in zip(chunks, weighted):
             key = np.array([k for k, _ in chunk], np.int64)
             values = np.array([v + 1 for _, v in chunk], float)

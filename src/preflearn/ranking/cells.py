@@ -111,8 +111,8 @@ class Accumulator:
         self._size = n_items * n_items * (3 if oriented else 1) * len(targets)
         if self._size > 2**62:
             raise ValueError(f"{n_items:,} items with {len(targets):,} targets are too many to be keyed")
-        self._cells = sums(self._size, 3, dense=_DENSE_TABLE)
-        self._clustered = {name: SortedSums(1) for name in clusters}
+        self._cells = sums(self._size, dense=_DENSE_TABLE)
+        self._clustered = {name: SortedSums() for name in clusters}
         self._mirror = _mirror(targets)
 
     def add(

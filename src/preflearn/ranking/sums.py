@@ -33,18 +33,17 @@ class Sums(Protocol):
         ...
 
 
-def sums(limit: int, columns: int, dense: int) -> Sums:
+def sums(limit: int, dense: int) -> Sums:
     """Sums for keys in 0..limit-1: a table if that has at most `dense` places."""
-    return TableSums(limit, columns) if limit <= dense else SortedSums(columns)
+    return TableSums(limit) if limit <= dense else SortedSums()
 
 
 class TableSums:
     """A place for every possible key; a key whose first column sums to 0 counts as absent."""
 
-    def __init__(self, limit: int, columns: int) -> None:
+    def __init__(self, limit: int) -> None:
         self._ones = np.zeros(limit, np.int64)
         self._sums: Floats | None = None
-        self._columns = columns
 
     def add(self, key: Codes, values: Floats | None = None) -> None:
         limit = len(self._ones)
@@ -52,9 +51,12 @@ class TableSums:
             self._ones += np.bincount(key, minlength=limit)
             return
         if self._sums is None:
-            self._sums = np.zeros((self._columns, limit))
-        for total, column in zip(self._sums, np.broadcast_to(values, (self._columns, len(key)))):
-            total += np.bincount(key, column, limit)
+            self._sums = np.zeros((1, limit))
+        if len(values) > len(self._sums):
+            self._sums = np.repeat(self._sums, len(values), axis=0)
+        rows = [np.bincount(key, column, limit) for column in values]
+        for row, total in enumerate(self._sums):
+            total += rows[row if len(rows) > 1 else 0]
 
     def pop(self) -> Iterator[tuple[Ints, Floats]]:
         found = self._ones[None].astype(np.float64) if self._sums is None else self._sums + self._ones
@@ -66,8 +68,7 @@ class TableSums:
 class SortedSums:
     """Ascending ranges of keys, each merged and split by itself."""
 
-    def __init__(self, columns: int) -> None:
-        self._columns = columns
+    def __init__(self) -> None:
         self._bounds = np.zeros(0, np.int64)
         self._ranges = [_Range()]
 
