@@ -19,6 +19,10 @@ from preflearn.ranking.models import MODELS, RatingModel
 from preflearn.ranking.votes import Votes
 
 
+_HELD = 2_000_000
+"""Up to this many judgments are taken into memory to be divided by a column."""
+
+
 def build(model: str, **options: Any) -> RatingModel:
     """The unfitted rating model of this name.
 
@@ -61,7 +65,7 @@ def rank_by(
     votes = pl.col("count").fill_null(1).sum() if "count" in data.columns("comparisons") else pl.len()
     values = tagged.group_by("__by").agg(votes.alias("n")).sort("n", "__by", descending=[True, False]).collect()["__by"]
     parts: dict[str, pl.DataFrame] = {}
-    if not data.is_lazy:  # one pass over rows in memory, not one for each value
+    if not data.is_lazy or data.height("comparisons") <= _HELD:  # one pass over the rows, not one for each value
         divided = tagged.collect().partition_by("__by", include_key=False, as_dict=True)
         parts = {str(key[0]): frame for key, frame in divided.items()}
     out: dict[str, Leaderboard | InputError] = {}

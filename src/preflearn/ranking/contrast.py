@@ -64,8 +64,10 @@ def _place(model: RatingModel, item: str) -> int:
         raise InputError("the model is not fitted.", cure="Call fit(data) first.")
     if item not in model.items_:
         raise InputError(f"{item!r} is not an item.", cure=f"Items: {', '.join(model.items_[:20])}.")
-    found = np.flatnonzero(model.estimable_ == model.items_.index(item))
-    if not len(found) or model.covariance_ is None:
-        status = model.status_[model.items_.index(item)]
-        raise NotComputable(f"{item!r} has no strength (status: {status})")
+    code = model.items_.index(item)
+    found = np.flatnonzero(model.estimable_ == code)
+    if not len(found) or not np.isfinite(model.strengths_[code]):
+        raise NotComputable(f"{item!r} has no strength (status: {model.status_[code]})")
+    if model.covariance_ is None:
+        raise NotComputable("the uncertainty of the strengths is not computable")
     return int(found[0])
