@@ -18,7 +18,6 @@ from preflearn.ranking.leaderboard import Leaderboard, Scale
 from preflearn.ranking.models import MODELS, RatingModel
 from preflearn.ranking.votes import Votes
 
-
 _HELD = 2_000_000
 """Up to this many judgments are taken into memory to be divided by a column."""
 
