@@ -285,9 +285,7 @@ class RatingModel(Prediction):
             self.warnings_.append("which side was shown first is not recorded: no position effect is estimated")
             return False
         if unknown:
-            self.warnings_.append(
-                f"{some(unknown, 'vote')} with no record of which side came first, taken as neither"
-            )
+            self.warnings_.append(f"{some(unknown, 'vote')} with no record of which side came first, taken as neither")
         return True
 
     @property
