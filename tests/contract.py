@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import polars as pl
+
 from preflearn.data import PreferenceData
 from preflearn.protocols import PreferenceModel
 

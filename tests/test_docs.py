@@ -6,8 +6,9 @@ import importlib.util
 import re
 from pathlib import Path
 
-import preflearn as pf
 import pytest
+
+import preflearn as pf
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "CONTRIBUTING.md"]

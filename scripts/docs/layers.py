@@ -19,9 +19,29 @@ LAYERS = [
         ],
     ),
     ("1", [("choice", "likelihood parts"), ("train", "the loop"), ("backbones", "LMs, encoders")]),
-    ("0", [("data", "nine tables"), ("protocols", "contracts"), ("registry", "catalogue"), ("errors", "what, where, cure")]),
+    (
+        "0",
+        [
+            ("data", "nine tables"),
+            ("protocols", "contracts"),
+            ("registry", "catalogue"),
+            ("errors", "what, where, cure"),
+        ],
+    ),
 ]
-BUILT = {"cli", "experiments", "report", "evaluate", "ranking", "simulate", "choice", "data", "protocols", "registry", "errors"}
+BUILT = {
+    "cli",
+    "experiments",
+    "report",
+    "evaluate",
+    "ranking",
+    "simulate",
+    "choice",
+    "data",
+    "protocols",
+    "registry",
+    "errors",
+}
 WIDTH, ROW, GAP, LEFT = 900, 56, 10, 60
 
 
@@ -36,7 +56,9 @@ def main() -> None:
     ]
     for index, (name, rooms) in enumerate(LAYERS):
         y = 20 + index * (ROW + GAP)
-        out.append(f'<text x="{LEFT - 14}" y="{y + ROW / 2 + 5}" text-anchor="end" font-size="15" fill="#555">{name}</text>')
+        out.append(
+            f'<text x="{LEFT - 14}" y="{y + ROW / 2 + 5}" text-anchor="end" font-size="15" fill="#555">{name}</text>'
+        )
         width = (WIDTH - LEFT - 20 - GAP * (len(rooms) - 1)) / len(rooms)
         for k, (room, what) in enumerate(rooms):
             x = LEFT + k * (width + GAP)

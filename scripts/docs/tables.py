@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import polars as pl
+
 from preflearn.data.schema import MESSAGES, TABLES
 
 TARGET = Path(__file__).parents[2] / "docs" / "tables.md"
@@ -25,8 +26,8 @@ def render() -> str:
     lines = [
         "# The nine tables",
         "",
-        "Generated from `preflearn.data.schema` by `scripts/docs/tables.py`. **Bold** columns are obligatory; null means",
-        "*not recorded*; other columns ride along and are kept by every operation.",
+        "Generated from `preflearn.data.schema` by `scripts/docs/tables.py`. **Bold** columns are obligatory; null",
+        "means *not recorded*; other columns ride along and are kept by every operation.",
     ]
     for table in TABLES.values():
         lines += ["", f"## {table.name}", "", "| column | type | meaning |", "|---|---|---|"]

@@ -41,9 +41,9 @@ class Uncertainty(NamedTuple):
 class PreferenceModel(Protocol):
     """Answers P(a beats b | prompt, who, context).
 
-    Invariants (tested on every model): exchanging a and b (and shown_first) gives 1 - p; P(a beats a) = 1/2; the order of
-    rows does not matter. Unknown items raise `InputError`; items whose strength the data does not determine give NaN
-    in `prob` only when `missing="nan"` is asked for, else raise `NotComputable`.
+    Invariants (tested on every model): exchanging a and b (and shown_first) gives 1 - p; P(a beats a) = 1/2; the order
+    of rows does not matter. Unknown items raise `InputError`; items whose strength the data does not determine give
+    NaN in `prob` only when `missing="nan"` is asked for, else raise `NotComputable`.
     """
 
     def fit(self, data: PreferenceData) -> Self:
