@@ -14,7 +14,7 @@ import shutil
 import statistics
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -44,6 +44,8 @@ _SAVE = "import sys, preflearn; preflearn.scan(sys.argv[1]).save(sys.argv[2])"
 QUICK = (Case("tiny", 20_000, 20),)
 ANNOTATORS = 5_000
 LARGE_VOTES = 100_000_000
+BOOTSTRAPPED = 1_000
+"""Bootstraps are measured on cases of at most so many items."""
 
 
 class Run(NamedTuple):
@@ -82,15 +84,16 @@ def _answer(folder: Path, name: str, case: Case) -> Path:
 # -- fits and bootstraps -----------------------------------------------------------------------------------------------
 
 
-def fits(run: Run, folder: Path, wanted: Iterable[str]) -> Iterator[dict[str, Any]]:
+def fits(run: Run, folder: Path, wanted: Sequence[str]) -> Iterator[dict[str, Any]]:
     """Rows of every method on every case."""
     for case in run.cases:
         say(f"{case.key}: simulating {case.title}")
         write_codes(case, folder)
-        notes = {name: why for name in wanted if (why := _skipped(METHODS[name], case))}
-        costs: dict[str, list[dict[str, Any]]] = {name: [] for name in wanted}
+        names = [name for name in wanted if not METHODS[name].replicates or case.n_items <= BOOTSTRAPPED]
+        notes = {name: why for name in names if (why := _skipped(METHODS[name], case))}
+        costs: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
         for turn in range(run.repeat):
-            for name in wanted:
+            for name in names:
                 if name in notes or _enough(costs[name]):
                     continue
                 say(f"{case.key}: {name}, {turn + 1} of {run.repeat}")
@@ -99,7 +102,7 @@ def fits(run: Run, folder: Path, wanted: Iterable[str]) -> Iterator[dict[str, An
                     costs[name].append(in_process(arguments, run.cpu_limit_s))
                 except Failed as failure:
                     notes[name] = str(failure)
-        for name in wanted:
+        for name in names:
             yield _row(METHODS[name], case, costs[name], notes.get(name), folder)
         for path in folder.glob(f"{case.key}-*.npy"):
             path.unlink()
@@ -114,8 +117,6 @@ def _enough(costs: list[dict[str, Any]]) -> bool:
 def _skipped(method: Method, case: Case) -> str | None:
     if method.needs and not _version(method.needs):
         return "not installed"
-    if "bootstraps" in method.name and case.n_items > 1_000:
-        return "bootstraps are measured on the dense cases"
     return SKIPPED.get((method.name, case.key))
 
 

@@ -70,3 +70,10 @@ def test_simulated_votes_come_in_pieces_and_the_first_item_is_met_most(monkeypat
     assert np.all(whole.left != whole.right) and whole.left.max() == 6
     assert sum(len(part.left) for part in pieces(case, piece=999)) == 5_000
     assert np.bincount(whole.left)[0] > np.bincount(whole.left)[6]  # the first is the most popular
+
+
+def test_the_documented_figures_are_the_stored_ones(page):
+    stored = json.loads((FOLDER / "results.json").read_text("utf-8"))
+    written = (FOLDER.parent / "docs" / "benchmarks.md").read_text("utf-8")
+    assert written == page.render(stored), "write it with: benchmarks/ranking.py --from benchmarks/results.json --page"
+    assert {bar.what for bar in page.BARS if bar.measure(stored) is None} == set()
