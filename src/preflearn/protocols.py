@@ -71,7 +71,16 @@ class HasUtility(Protocol):
     """A model with one number per response (`NotSupported` for intransitive ones)."""
 
     def utility(self, data: PreferenceData) -> Floats:
-        """Utility of each row of `data.responses`: [n], in logits."""
+        """Utility of each row of `data.responses` to the population as a whole: [n], in logits."""
+        ...
+
+
+@runtime_checkable
+class HasRate(Protocol):
+    """A model that predicts ratings."""
+
+    def rate(self, data: PreferenceData) -> Rate:
+        """Predicted rating of each row of `data.ratings` (values ignored) on its criterion's scale: mean and sd [n]."""
         ...
 
 
@@ -81,6 +90,41 @@ class HasDraws(Protocol):
 
     def prob_draws(self, data: PreferenceData, n: int, seed: int) -> Floats:
         """Posterior draws of `prob`: [n, comparisons]."""
+        ...
+
+
+@runtime_checkable
+class HasUncertainty(Protocol):
+    """A model that says where its uncertainty comes from."""
+
+    def uncertainty(self, data: PreferenceData) -> Uncertainty:
+        """Aleatoric, epistemic and disagreement of each row of `data.comparisons`, in nats."""
+        ...
+
+
+@runtime_checkable
+class HasAdapt(Protocol):
+    """A model that gets to know people from few answers."""
+
+    def adapt(self, labelled: PreferenceData) -> PreferenceModel:
+        """A model that also knows the annotators of `labelled` (each from their own n >= 0 judgments).
+
+        The original is untouched. Annotators that appear in `labelled.annotators` without judgments are known from
+        their attributes alone, else as the population.
+
+        Raises:
+            InputError: a judgment names no annotator.
+            NotSupported: the model treats everyone alike.
+        """
+        ...
+
+
+@runtime_checkable
+class HasRepresentation(Protocol):
+    """A model that can show what it sees of a response."""
+
+    def represent(self, data: PreferenceData) -> Floats:
+        """Representation of each row of `data.responses`: [n, d]."""
         ...
 
 
