@@ -1,13 +1,23 @@
 """Choice likelihoods as parts: probabilities of outcomes from logits, written once for numpy and torch.
 
-A link (:class:`Binary`, :class:`Davidson`, :class:`Ordinal`, :func:`RaoKupper`, :class:`Flip` around any of them)
-gives log-probabilities with closed first and second derivatives; :mod:`plackett_luce` does so for rankings;
-:mod:`nuisance` shifts logits. No torch is imported here; ``preflearn.choice.modules`` holds learned parameters.
+A link (:class:`Binary`, :class:`Davidson`, :class:`Ordinal`, :func:`RaoKupper`, :class:`Flip` around any of them;
+:class:`Margin` and :class:`Scaled` for fitting only) gives log-probabilities with closed first and second derivatives.
+:mod:`kernels` makes logits of representations, :mod:`nuisance` shifts them; :mod:`plackett_luce`, :mod:`listwise` and
+:mod:`rating` are the outcomes that are no comparisons; :mod:`mixture` mixes over unseen types of units,
+:mod:`reliability` and :mod:`strength` judge the labels, :mod:`multitask` weighs tasks, :mod:`aggregate` answers for a
+population. No torch is imported here; ``preflearn.choice.modules`` holds learned parameters.
 """
 
-from preflearn.choice import nuisance, plackett_luce
+from preflearn.choice import (
+    kernels,
+    mixture,
+    nuisance,
+    plackett_luce,
+)
+from preflearn.choice.arrays import segment_sum
 from preflearn.choice.binary import Binary
 from preflearn.choice.davidson import Davidson
+from preflearn.choice.margin import Margin, Scaled
 from preflearn.choice.noise import Flip, smoothed_target, unbiased_target
 from preflearn.choice.ordinal import Ordinal, RaoKupper
 from preflearn.choice.types import Derivatives, Link, contract, one_hot
@@ -18,12 +28,17 @@ __all__ = [
     "Derivatives",
     "Flip",
     "Link",
+    "Margin",
     "Ordinal",
     "RaoKupper",
+    "Scaled",
     "contract",
+    "kernels",
+    "mixture",
     "nuisance",
     "one_hot",
     "plackett_luce",
+    "segment_sum",
     "smoothed_target",
     "unbiased_target",
 ]

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
-from array_api_compat import array_namespace, device, is_array_api_obj
+from array_api_compat import array_namespace, device, is_array_api_obj, is_numpy_namespace, is_torch_namespace
 
 Array: TypeAlias = Any
 """An array of any array-API library (numpy and torch are tested)."""
@@ -109,3 +109,38 @@ def uniform(generator: Any, shape: tuple[int, ...], like: Array) -> Array:
             f"cannot draw {xp.__name__} arrays from a {type(generator).__name__}; pass numpy.random.default_rng(seed)"
         )
     return xp.rand(shape, generator=generator, dtype=like.dtype, device=device(like))
+
+
+def segment_sum(values: Array, code: Array, size: int) -> Array:
+    """Sums of the rows that share a code: ``[n, ...] -> [size, ...]``; a code nobody has sums to 0.
+
+    Args:
+        values: ``[n, ...]``, float.
+        code: ``[n]``, integers in ``0 .. size - 1``, in any order.
+        size: the number of segments.
+
+    Raises:
+        ValueError: for a code outside that range, or when ``code`` is not one integer per row.
+        TypeError: for an array library that is neither numpy nor torch (the array standard has no scatter).
+    """
+    xp, rows = as_float(values)
+    labels = xp.asarray(code, device=device(rows))
+    if rows.ndim == 0 or tuple(labels.shape) != (rows.shape[0],) or not xp.isdtype(labels.dtype, "integral"):
+        raise ValueError(
+            f"code has shape {tuple(labels.shape)} and dtype {labels.dtype}; expected one integer for each of the rows "
+            f"of values {tuple(rows.shape)}"
+        )
+    if rows.shape[0] and bool(xp.any((labels < 0) | (labels >= size))):
+        raise ValueError(f"codes must lie in 0..{size - 1}; found {int(xp.min(labels))} to {int(xp.max(labels))}")
+    if is_torch_namespace(xp):
+        zeros = xp.zeros((size, *rows.shape[1:]), dtype=rows.dtype, device=device(rows))
+        return zeros.index_add(0, labels, rows)
+    if not is_numpy_namespace(xp):
+        raise TypeError(f"segment_sum serves numpy and torch, not {xp.__name__}")
+    if rows.ndim == 1:
+        return np.bincount(labels, weights=rows, minlength=size).astype(rows.dtype, copy=False)
+    from scipy.sparse import csc_array  # costs a tenth of a second, and only wide sums need it
+
+    n = rows.shape[0]
+    membership = csc_array((np.ones(n, dtype=rows.dtype), labels, np.arange(n + 1)), shape=(size, n))
+    return np.asarray(membership @ rows.reshape(n, -1)).reshape(size, *rows.shape[1:])

@@ -51,11 +51,7 @@ class Ordinal(ClosedForm):
 
     @property
     def outcomes(self) -> tuple[str, ...]:
-        if self.levels == 1:
-            return ("b", "tie", "a") if self.ties else ("b", "a")
-        grades = range(1, self.levels + 1)
-        middle = ("tie",) if self.ties else ()
-        return (*(f"b{g}" for g in reversed(grades)), *middle, *(f"a{g}" for g in grades))
+        return graded_outcomes(self.levels, self.ties)
 
     @property
     def parameters(self) -> tuple[str, ...]:
@@ -165,6 +161,15 @@ class Ordinal(ClosedForm):
                 curvature[:, q, p] = curvature[:, p, q]
         inside = self._inside(xp, columns, d)
         log_prob[...] = xp.where(inside, log_prob, xp.full_like(log_prob, -xp.inf))
+
+
+def graded_outcomes(levels: int, ties: bool) -> tuple[str, ...]:
+    """Outcome names from the best for b to the best for a: ``b2, b1, tie, a1, a2``, or ``b, a`` with one level."""
+    middle = ("tie",) if ties else ()
+    if levels == 1:
+        return ("b", *middle, "a")
+    grades = range(1, levels + 1)
+    return (*(f"b{g}" for g in reversed(grades)), *middle, *(f"a{g}" for g in grades))
 
 
 def RaoKupper() -> Ordinal:

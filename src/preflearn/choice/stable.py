@@ -114,3 +114,12 @@ def logsumexp(x: Array, mask: Array | None = None) -> Array:
     empty = total == 0
     log_total = xp.log(xp.where(empty, xp.ones_like(total), total)) + top[..., 0]
     return xp.where(empty, xp.full_like(log_total, -math.inf), log_total)
+
+
+def log_softmax(x: Array, mask: Array | None = None) -> Array:
+    """``x - log sum exp x`` over the last axis, ``[..., n]``; ``-inf`` outside ``mask``."""
+    total = logsumexp(x, mask)[..., None]
+    if mask is None:
+        return x - total
+    xp = array_namespace(x)
+    return xp.where(mask, xp.where(mask, x, xp.zeros_like(x)) - total, xp.full_like(x, -math.inf))

@@ -73,6 +73,11 @@ class Link(Protocol):
         split(parameters, self.parameters)
 
     @property
+    def prediction(self) -> Link:
+        """The link that predicts after a fit with this one: itself, except where fitting only borrows the form."""
+        return self
+
+    @property
     def swap(self) -> tuple[int, ...]:
         """Where each outcome goes when a and b exchange their places: the outcomes in reverse."""
         return tuple(reversed(range(len(self.outcomes))))
