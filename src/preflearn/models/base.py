@@ -1,0 +1,226 @@
+"""What each kind of part promises: the plain description (`Part`) and the torch module it builds.
+
+A judgment meets the parts in this order: head (features -> representation), kernel (two representations -> logits of C
+channels), population (who is asked: which channels, mixed how), noise (shifts of the logit, flips of the label), outcome
+(probability of what was recorded).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from preflearn.errors import NotSupported
+from preflearn.models.batch import Batch, Lists, Pairs, Ratings
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from preflearn.data import PreferenceData
+    from preflearn.models.network import Network
+
+Judgments = Pairs | Lists | Ratings
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Sizes that modules are built from.
+
+    Attributes:
+        features, prompts: columns of `Batch.x` and `Batch.prompts` (0 = not asked for).
+        annotators: people known to the model.
+        attributes: columns of `Batch.attributes`.
+        codes: number of known values of each code column that parts asked for.
+        controls: columns of `Pairs.controls`.
+        total: weight of all training judgments together: the number that a minibatch stands for a share of.
+    """
+
+    features: int
+    prompts: int = 0
+    annotators: int = 0
+    attributes: int = 0
+    codes: Mapping[str, int] = field(default_factory=dict)
+    controls: int = 0
+    total: float = 1.0
+
+
+class Part:
+    """Base of the descriptions; subclasses are frozen dataclasses registered with `parts.part`."""
+
+    needs_prompts: ClassVar[bool] = False
+    """Whether features of prompts are needed (then every judgment must have one prompt)."""
+    needs_annotators: ClassVar[bool] = False
+    """Whether judgments must say who made them."""
+
+    def columns(self) -> Mapping[str, str]:
+        """Code columns wanted in `Who.columns`: alias -> name of a column of any table."""
+        return {}
+
+    def attributes(self) -> tuple[str, ...]:
+        """Columns of annotators wanted in `Batch.attributes`: numbers as they are, classes as indicators."""
+        return ()
+
+    def check(self, data: PreferenceData) -> None:
+        """Raise `InputError` where the data lacks what this part needs; called before any work."""
+
+
+class Taste(NamedTuple):
+    """Who is asked, as a population sees it. Every field may be None: then it plays no role.
+
+    Attributes:
+        weights: shares of channels or prototypes, mixed as utilities or points, [n, C].
+        log_weights: log-probabilities of components, mixed as probabilities, [n, Z].
+        unit: which judgments share one component, [n]; None = each has its own.
+        units: number of units.
+        latent: numbers about the person that the head sees beside the features, [n, m].
+        offset: personal weights on the features of responses, [n, d].
+        loss: added to the negative log-likelihood of the batch, a scalar in nats (a KL divergence, an entropy).
+    """
+
+    weights: Tensor | None = None
+    log_weights: Tensor | None = None
+    unit: Tensor | None = None
+    units: int = 0
+    latent: Tensor | None = None
+    offset: Tensor | None = None
+    loss: Tensor | None = None
+
+
+class HeadModule(nn.Module):
+    """Features to representations: ``[m, inputs] -> [m, C, r]``.
+
+    Attributes:
+        channels, width: C and r.
+    """
+
+    channels: int
+    width: int
+
+    def forward(self, x: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def penalty(self, ridge: float) -> Tensor:
+        """Negative log-prior in nats: by default ``ridge / 2 * sum of squared weights`` (biases are free)."""
+        weights = [p.square().sum() for p in self.parameters() if p.ndim > 1]
+        return ridge / 2 * torch.stack(weights).sum() if weights else torch.zeros(())
+
+
+class KernelModule(nn.Module):
+    """Two representations to antisymmetric logits: ``[n, C, r], [n, C, r] -> [n, C']``.
+
+    Attributes:
+        mixes_points: the kernel itself uses `Taste.weights` (over prototypes); the result is then [n, 1].
+        channels: number of channels or prototypes that the population weighs; None = as many as the head has.
+    """
+
+    mixes_points: bool = False
+    channels: int | None = None
+
+    def forward(self, a: Tensor, b: Tensor, taste: Taste, prompts: Tensor | None) -> Tensor:
+        raise NotImplementedError
+
+    def utility(self, rep: Tensor, taste: Taste, prompts: Tensor | None) -> Tensor:
+        """Utilities ``[m, C']`` whose differences are the logits.
+
+        Raises:
+            NotSupported: preferences of this kernel can be cyclic, so no such number exists.
+        """
+        raise NotSupported("this model allows cyclic preferences: there is no one utility per response.")
+
+    def penalty(self, ridge: float) -> Tensor:
+        """Negative log-prior in nats."""
+        return torch.zeros(())
+
+
+class PopulationModule(nn.Module):
+    """Who is asked. `forward` serves training, `known` prediction; both give a `Taste` of n rows.
+
+    Tables of what is known about each annotator are buffers or parameters with one row per annotator.
+
+    Attributes:
+        channels: channels of the head that this population chooses among or mixes (1 = nothing to choose).
+        latent: numbers of `Taste.latent`.
+        whole_units: training batches must hold all judgments of an annotator.
+    """
+
+    channels: int = 1
+    latent: int = 0
+    whole_units: bool = False
+
+    def forward(self, rows: Judgments, batch: Batch) -> Taste:
+        raise NotImplementedError
+
+    def known(self, rows: Judgments, batch: Batch) -> Taste:
+        """What is known about who is asked; strangers (annotator -1) get the fallback the population documents."""
+        return self(rows, batch)
+
+    def settle(self, network: Network, batch: Batch) -> None:
+        """After the fit: learn what `known` will answer about the annotators of the training batch."""
+
+    def acquaint(self, network: Network, batch: Batch, newcomers: Tensor) -> None:
+        """Get to know annotators from their judgments in `batch`, everything else frozen.
+
+        Args:
+            network: the fitted whole.
+            batch: judgments of newcomers only, their codes continuing those of the annotators already known.
+            newcomers: their codes, [m]; tables must have ``max(newcomers) + 1`` rows afterwards.
+
+        Raises:
+            NotSupported: everyone is alike here.
+        """
+        raise NotSupported("this model treats everyone alike, so there is nothing to learn about one person.")
+
+    def penalty(self, ridge: float) -> Tensor:
+        """Negative log-prior in nats."""
+        return torch.zeros(())
+
+
+class NoiseModule(nn.Module):
+    """What lies between the preference and the record."""
+
+    def shift(self, rows: Pairs) -> Tensor | None:
+        """Added to the logit, [n]."""
+        return None
+
+    def observed(self, log_probs: Tensor, rows: Pairs) -> Tensor:
+        """Log-probabilities of recorded outcomes from those of clean ones, ``[n, Z, K] -> [n, Z, K]``."""
+        return log_probs
+
+    def reweighed(self, loss: Tensor, rows: Judgments) -> Tensor | None:
+        """Factors [n] on the judgments' weights given their (detached) losses [n]: filters and curricula."""
+        return None
+
+    def settle(self, network: Network, batch: Batch) -> None:
+        """After the fit."""
+
+    def acquaint(self, network: Network, batch: Batch, newcomers: Tensor) -> None:
+        """As for populations; by default newcomers are like the average."""
+
+    def penalty(self) -> Tensor:
+        """Negative log-prior in nats."""
+        return torch.zeros(())
+
+
+class OutcomeModule(nn.Module):
+    """Log-probability of what was recorded."""
+
+    table: str = "comparisons"
+    """The judgments it reads."""
+
+    def penalty(self) -> Tensor:
+        """Negative log-prior in nats."""
+        return torch.zeros(())
+
+
+class OutcomePart(Part):
+    """Description of an outcome: also says how the answers of a table become targets."""
+
+    table: ClassVar[str] = "comparisons"
+
+    def answers(self, frame: pl.DataFrame) -> tuple[Any, Mapping[str, float]]:
+        """Targets of the rows, and what happened to the others: reason -> judgments."""
+        raise NotImplementedError

@@ -1,0 +1,221 @@
+"""The one likelihood: log P(records of u) = log sum_z w_z prod_r P(outcome_r | kernel(head_z)), as a torch module.
+
+Knows nothing of data sets or of how it is fitted; `composed` feeds it batches, `fitting` finds its parameters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from preflearn.choice.mixture import log_mixture
+from preflearn.errors import NotSupported
+from preflearn.models.base import (
+    HeadModule,
+    Judgments,
+    KernelModule,
+    NoiseModule,
+    OutcomeModule,
+    PopulationModule,
+    Taste,
+)
+from preflearn.models.batch import Batch, Lists, Pairs, Ratings
+from preflearn.models.outcomes import Choice
+
+
+class Objective(NamedTuple):
+    """What a batch costs.
+
+    Attributes:
+        per_unit: negative log-likelihood of each unit (of each judgment where units do not share a component), nats,
+            weights of judgments included.
+        weight: total weight of the judgments in the batch.
+        extra: what populations add for this batch (KL, entropy), nats.
+        penalty: negative log-prior of all parameters, nats; belongs to the whole data set, not to the batch.
+    """
+
+    per_unit: Tensor
+    weight: Tensor
+    extra: Tensor
+    penalty: Tensor
+
+
+class Network(nn.Module):
+    """Head, kernel, population, noises and outcomes put together."""
+
+    def __init__(
+        self,
+        head: HeadModule,
+        kernel: KernelModule,
+        population: PopulationModule,
+        noises: Sequence[NoiseModule],
+        outcomes: Sequence[OutcomeModule],
+        ridge: float = 1.0,
+    ) -> None:
+        super().__init__()
+        self.head, self.kernel, self.population = head, kernel, population
+        self.noises, self.outcomes = nn.ModuleList(noises), nn.ModuleList(outcomes)
+        self.ridge = ridge
+
+    # -- from features to logits ---------------------------------------------------------------------------------------
+
+    def representation(self, x: Tensor, taste: Taste) -> Tensor:
+        """Representations ``[m, C, r]`` of features ``[m, d]`` as the person of each row sees them."""
+        if taste.latent is not None:
+            x = torch.cat([x, taste.latent], dim=-1)
+        result: Tensor = self.head(x)
+        return result
+
+    def logits(self, rows: Pairs, batch: Batch, taste: Taste) -> Tensor:
+        """Logits of a over b without noise, ``[n, Z]``: one column per component mixed as probabilities."""
+        if taste.latent is None:
+            # Responses are shared between comparisons: each is represented once.
+            rep = self.representation(batch.x, taste)
+            a, b = rep[rows.a], rep[rows.b]
+        else:
+            a, b = self.representation(batch.x[rows.a], taste), self.representation(batch.x[rows.b], taste)
+        logit: Tensor = self.kernel(a, b, taste, self._prompts(rows, batch))
+        logit = self._mixed(logit, taste)
+        if taste.offset is not None:
+            personal = (taste.offset * (batch.x[rows.a] - batch.x[rows.b])).sum(-1)
+            logit = logit + personal[:, None]
+        return logit
+
+    def utilities(self, rows: Judgments, items: Tensor, batch: Batch, taste: Taste) -> Tensor:
+        """Utilities ``[n, Z]`` of one response per row.
+
+        Raises:
+            NotSupported: the kernel allows cycles.
+        """
+        x = batch.x[items]
+        rep = self.representation(x, taste)
+        utility = self._mixed(self.kernel.utility(rep, taste, self._prompts(rows, batch)), taste)  # type: ignore[operator]
+        if taste.offset is not None:
+            utility = utility + (taste.offset * x).sum(-1)[:, None]
+        return utility
+
+    def _prompts(self, rows: Judgments, batch: Batch) -> Tensor | None:
+        return None if batch.prompts is None else batch.prompts[rows.who.prompt]
+
+    def _mixed(self, values: Tensor, taste: Taste) -> Tensor:
+        if taste.weights is None or self.kernel.mixes_points:
+            return values
+        return (taste.weights * values).sum(-1, keepdim=True)
+
+    # -- from logits to probabilities ----------------------------------------------------------------------------------
+
+    @property
+    def choice(self) -> Choice:
+        """The outcome of comparisons.
+
+        Raises:
+            NotSupported: the model was fitted to other judgments only.
+        """
+        for outcome in self.outcomes:
+            if isinstance(outcome, Choice):
+                return outcome
+        raise NotSupported("this model was not fitted to comparisons.")
+
+    def outcome_log_probs(self, rows: Pairs, batch: Batch, taste: Taste) -> Tensor:
+        """Log-probabilities of what would be recorded, per component, ``[n, Z, K]``."""
+        logit = self.logits(rows, batch, taste)
+        for noise in self.noises:
+            shift = noise.shift(rows)  # type: ignore[operator]
+            if shift is not None:
+                logit = logit + shift[:, None]
+        log_probs = self.choice.log_probs(logit, rows)
+        for noise in self.noises:
+            log_probs = noise.observed(log_probs, rows)  # type: ignore[operator]
+        return log_probs
+
+    def log_prob(self, rows: Judgments, batch: Batch, taste: Taste) -> Tensor:
+        """Log-likelihood of each judgment under each component, ``[n, Z]``, nats; weights not applied."""
+        if isinstance(rows, Pairs):
+            return self.choice.log_prob(self.outcome_log_probs(rows, batch, taste), rows)
+        table = "ratings" if isinstance(rows, Ratings) else "rankings"
+        for outcome in self.outcomes:
+            if outcome.table != table:
+                continue
+            if isinstance(rows, Ratings):
+                return outcome.log_prob(self.utilities(rows, rows.item, batch, taste), rows)  # type: ignore[operator,no-any-return]
+            return outcome.log_prob(self._list_utilities(rows, batch, taste), rows)  # type: ignore[operator,no-any-return]
+        raise NotSupported(f"this model has no outcome for {table}.")
+
+    def _list_utilities(self, rows: Lists, batch: Batch, taste: Taste) -> Tensor:
+        """Utilities ``[n, K, Z]`` of the items of lists; padding repeats the first response and is masked later."""
+        n, k = rows.items.shape
+        repeated = torch.arange(n, device=rows.items.device).repeat_interleave(k)
+        from preflearn.models.batch import taken
+
+        wide = taken(rows, repeated)
+        spread = Taste(*(value[repeated] if isinstance(value, Tensor) and value.ndim else value for value in taste))
+        return self.utilities(wide, rows.items.reshape(-1), batch, spread).reshape(n, k, -1)
+
+    # -- the objective -------------------------------------------------------------------------------------------------
+
+    def objective(self, batch: Batch) -> Objective:
+        """Negative log-likelihood of the batch by unit, and the priors."""
+        losses: list[Tensor] = []
+        weights: list[Tensor] = []
+        extras: list[Tensor] = []
+        for rows in batch.judgments():
+            taste = self.population(rows, batch)
+            log_prob = self.log_prob(rows, batch, taste)
+            weight = rows.weight
+            for noise in self.noises:
+                factor = noise.reweighed(-log_prob.detach().mean(-1), rows)  # type: ignore[operator]
+                weight = weight if factor is None else weight * factor
+            losses.append(-self._by_unit(log_prob * weight[:, None], taste))
+            weights.append(weight.sum())
+            if taste.loss is not None:
+                extras.append(taste.loss)
+        zero = losses[0].new_zeros(())
+        return Objective(
+            torch.cat(losses),
+            torch.stack(weights).sum(),
+            torch.stack(extras).sum() if extras else zero,
+            self.penalty().to(zero.dtype),
+        )
+
+    @staticmethod
+    def _by_unit(log_prob: Tensor, taste: Taste) -> Tensor:
+        """Log-likelihood of each unit from weighted log-likelihoods ``[n, Z]``."""
+        if taste.log_weights is None:
+            return log_prob[:, 0]
+        if taste.unit is None:
+            return torch.logsumexp(log_prob + taste.log_weights, dim=-1)
+        unit, n = taste.unit, taste.unit.shape[0]
+        alone = unit < 0
+        if bool(alone.any()):  # judgments of nobody in particular are units of their own
+            unit = torch.where(alone, taste.units + torch.cumsum(alone, 0) - 1, unit)
+        codes, place = torch.unique(unit, return_inverse=True)
+        first = torch.full((codes.shape[0],), n, dtype=torch.int64, device=unit.device)
+        first = first.scatter_reduce(0, place, torch.arange(n, device=unit.device), "amin")
+        result: Tensor = log_mixture(log_prob, taste.log_weights[first], place, codes.shape[0])
+        return result
+
+    def penalty(self) -> Tensor:
+        """Negative log-prior of all parameters, nats."""
+        parts = [self.head.penalty(self.ridge), self.kernel.penalty(self.ridge), self.population.penalty(self.ridge)]
+        parts += [noise.penalty() for noise in self.noises]  # type: ignore[operator]
+        parts += [outcome.penalty() for outcome in self.outcomes]  # type: ignore[operator]
+        return torch.stack([p.reshape(()) for p in parts]).sum()
+
+    # -- prediction ----------------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def predict(self, rows: Pairs, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Probabilities of recorded outcomes per component ``[n, Z, K]`` and the components' shares ``[n, Z]``."""
+        taste = self.population.known(rows, batch)
+        probs = torch.exp(self.outcome_log_probs(rows, batch, taste))
+        shares = probs.new_ones(probs.shape[:2]) if taste.log_weights is None else torch.exp(taste.log_weights)
+        return probs, shares.expand(probs.shape[:2])
+
+    def settle(self, batch: Batch) -> None:
+        """Let populations and noises learn their tables about the training annotators."""
+        self.population.settle(self, batch)
+        for noise in self.noises:
+            noise.settle(self, batch)  # type: ignore[operator]

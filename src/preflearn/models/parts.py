@@ -1,0 +1,116 @@
+"""The parts a preference model is composed of, as plain data: frozen dataclasses that a file can name.
+
+A part is registered under a kind and a key ("kernel", "skew"). `to_spec` turns it into JSON, `from_spec` reads what a
+person or a saved model wrote: ``"skew"`` or ``{"skew": {"pairs": 4}}``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import fields, is_dataclass
+from difflib import get_close_matches
+from typing import Any, Literal, TypeVar
+
+from preflearn.choice import Binary, Davidson, Flip, Ordinal
+from preflearn.errors import InputError
+
+Kind = Literal["head", "kernel", "population", "noise", "outcome", "fitting", "link"]
+T = TypeVar("T")
+
+_PARTS: dict[tuple[str, str], type] = {}
+_NAMES: dict[type, tuple[str, str]] = {}
+
+
+def part(kind: Kind, key: str) -> Callable[[type[T]], type[T]]:
+    """Register a frozen dataclass as a part of this kind.
+
+    Raises:
+        ValueError: the key is taken.
+    """
+
+    def register(cls: type[T]) -> type[T]:
+        if _PARTS.get((kind, key), cls) is not cls:
+            raise ValueError(f"there are two parts {kind}/{key}")
+        _PARTS[kind, key] = cls
+        _NAMES[cls] = (kind, key)
+        return cls
+
+    return register
+
+
+for _key, _link in {"binary": Binary, "davidson": Davidson, "ordinal": Ordinal, "flip": Flip}.items():
+    part("link", _key)(_link)
+
+
+def keys(kind: Kind) -> list[str]:
+    """Names of the parts of a kind."""
+    return sorted(key for known, key in _PARTS if known == kind)
+
+
+def to_spec(value: Any) -> Any:
+    """Plain data for JSON; a part becomes ``{"kind/key": {field: value}}``.
+
+    Raises:
+        InputError: a value that no file can hold (a function, an array).
+    """
+    if type(value) in _NAMES:
+        kind, key = _NAMES[type(value)]
+        return {f"{kind}/{key}": {field.name: to_spec(getattr(value, field.name)) for field in fields(value)}}
+    if isinstance(value, Mapping):
+        return {str(key): to_spec(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [to_spec(inner) for inner in value]
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if is_dataclass(value) and not isinstance(value, type):
+        return {field.name: to_spec(getattr(value, field.name)) for field in fields(value)}
+    raise InputError(
+        f"a model with a {type(value).__name__} in its parts cannot be saved.",
+        value=value,
+        cure="Use registered parts and plain values only.",
+    )
+
+
+def from_spec(spec: Any, kind: Kind | None = None) -> Any:
+    """The part or value that plain data describes; parts themselves pass through.
+
+    Args:
+        spec: ``"skew"``, ``{"skew": {...}}``, ``{"kernel/skew": {...}}``, a list of such, or any plain value.
+        kind: of the part, where the spec gives only its key.
+
+    Raises:
+        InputError: an unknown part or field; near names are given.
+    """
+    if kind is not None and isinstance(spec, str):
+        return _build(kind, spec, {})
+    if isinstance(spec, Mapping):
+        if len(spec) == 1:
+            ((name, options),) = spec.items()
+            known, _, key = str(name).rpartition("/")
+            if known and any(known == each for each, _ in _PARTS):
+                return _build(known, key, options or {})
+            if kind is not None:
+                return _build(kind, str(name), options or {})
+        return {key: from_spec(inner) for key, inner in spec.items()}
+    if isinstance(spec, (list, tuple)):
+        return tuple(from_spec(inner, kind) for inner in spec)
+    return spec
+
+
+def _build(kind: str, key: str, options: Mapping[str, Any]) -> Any:
+    found = _PARTS.get((kind, key))
+    if found is None:
+        known = [name for each, name in _PARTS if each == kind]
+        near = get_close_matches(key, known, n=3)
+        cure = f"Did you mean {', '.join(near)}?" if near else f"There are: {', '.join(sorted(known))}."
+        raise InputError(f"there is no {kind} {key!r}.", cure=cure)
+    names = [field.name for field in fields(found)]
+    if not isinstance(options, Mapping):
+        raise InputError(f"the options of {kind} {key!r} must be named.", value=options, cure=f"{', '.join(names)}.")
+    if unknown := [name for name in options if name not in names]:
+        raise InputError(f"{kind} {key!r} has no option {unknown[0]!r}.", cure=f"It has: {', '.join(names) or 'none'}.")
+    nested = {"link": "link", "kernels": "kernel", "heads": "head", "kernel": "kernel", "head": "head"}
+    try:
+        return found(**{name: from_spec(value, nested.get(name)) for name, value in options.items()})  # type: ignore[arg-type]
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{kind} {key!r} cannot be made: {error}.") from error
