@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from preflearn.evaluate import agreement as agree
-from preflearn.evaluate.agreement import CODES, Coincidences, Settings
+from preflearn.evaluate.agreement import CODES, Coincidences
+from preflearn.evaluate.intervals import Settings
 from preflearn.evaluate.voices import voices
 
 FEW = Settings(n_bootstrap=200, seed=3)

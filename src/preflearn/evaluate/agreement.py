@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from preflearn.errors import NotComputable
 from preflearn.evaluate.figures import Figure, Interval, attempt, estimate, missing
-from preflearn.evaluate.intervals import Bootstrap, Floats, Sums, Units, percentile, proportion
+from preflearn.evaluate.intervals import Bootstrap, Floats, Settings, Sums, Units, cluster_sums, percentile, proportion
 
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
@@ -23,15 +23,6 @@ FIRST, TIE, SECOND = 0, 1, 2
 """Categories of a comparison in canonical orientation."""
 CODES = np.array([0.5, 0.0, -0.5])
 """Their places on a scale on which the squared distance of opposite answers is 1 and of a tie from either is 1/4."""
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How intervals are made."""
-
-    n_bootstrap: int = 1000
-    seed: int = 0
-    level: float = 0.95
 
 
 @dataclass(frozen=True)
@@ -219,7 +210,7 @@ def _bootstrapped(
         # Units that say the same are interchangeable: in this order the order of rows does not matter.
         ordered = columns[np.lexsort(columns.round(9).T)]
         units = Units(np.arange(found.units), found.units).dealt(settings.seed)
-        sums = np.column_stack([np.bincount(units.code, weights=c, minlength=units.size) for c in ordered.T])
+        sums = cluster_sums(units.code, units.size, ordered)
         resampled = statistic(Bootstrap(units, settings.n_bootstrap, settings.seed).totals(sums))
         found_interval = percentile(resampled, settings.level)
         if np.nanmax(resampled) - np.nanmin(resampled) < 1e-12:

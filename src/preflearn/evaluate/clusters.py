@@ -74,6 +74,12 @@ def clusters(data: PreferenceData, table: str, by: str | None, rows: npt.NDArray
     return _coded(ROWS, pl.Series([None] * frame.height, dtype=pl.String), frame["key"])
 
 
+def crossing(one: Clusters, other: Clusters) -> Clusters:
+    """The cells of two clusterings of the same rows: rows that share both clusters."""
+    present, code = np.unique(one.code * other.size + other.code, return_inverse=True)
+    return Clusters(f"{one.name} x {other.name}", code.astype(np.int64), len(present), max(one.loose, other.loose))
+
+
 def qualified(table: str, column: str) -> str:
     """The judgment's own key columns, also where they are not recorded; other names as they are."""
     return f"{table}.{column}" if column in {"annotator_id", "criterion_id"} else column

@@ -12,10 +12,9 @@ from preflearn.data.columns import attach
 from preflearn.data.schema import OUTCOMES
 from preflearn.data.tables import PreferenceData
 from preflearn.evaluate import agreement as agree
-from preflearn.evaluate.agreement import Settings
 from preflearn.evaluate.connectivity import Connectivity, connectivity
 from preflearn.evaluate.figures import Figure, missing
-from preflearn.evaluate.intervals import proportion
+from preflearn.evaluate.intervals import Settings, proportion
 from preflearn.evaluate.plain import Spread, judgments_per
 from preflearn.evaluate.questions import SHOWN, QuestionKey, cluster_of, further, judgments, part, per_key
 from preflearn.evaluate.slopes import logistic_slope

@@ -10,10 +10,9 @@ import polars as pl
 from preflearn.data.columns import attach
 from preflearn.data.tables import PreferenceData
 from preflearn.evaluate import agreement as agree
-from preflearn.evaluate.agreement import Settings
 from preflearn.evaluate.codes import Codes
 from preflearn.evaluate.figures import Figure, missing
-from preflearn.evaluate.intervals import mean, proportion
+from preflearn.evaluate.intervals import Settings, mean, proportion
 from preflearn.evaluate.plain import Spread, judgments_per, spread
 from preflearn.evaluate.questions import (
     SHOWN,

@@ -7,7 +7,6 @@ from typing import Any
 
 from preflearn.data.tables import PreferenceData
 from preflearn.errors import InputError
-from preflearn.evaluate.agreement import Settings
 from preflearn.evaluate.describe_comparisons import Comparisons, describe_comparisons
 from preflearn.evaluate.describe_lines import lines
 from preflearn.evaluate.describe_people import People, describe_people
@@ -19,6 +18,7 @@ from preflearn.evaluate.describe_tables import (
     describe_ratings,
     describe_signals,
 )
+from preflearn.evaluate.intervals import Settings
 from preflearn.evaluate.plain import plain
 
 

@@ -75,6 +75,12 @@ def mirrored_edges(label: Floats, p: Floats, weight: Floats) -> Edges:
     return Edges(weight * (label[:, A] + label[:, B]), edge)
 
 
+def edge_sums(edges: Edges, block: npt.NDArray[np.int64], blocks: int) -> Edges:
+    """Sums of the contributions per block: [n] -> [blocks]."""
+    mass, edge = (np.bincount(block, weights=column, minlength=blocks).astype(np.float64) for column in edges)
+    return Edges(mass, edge)
+
+
 def mirrored_area(mass: Floats, edge: Floats) -> Floats:
     """Area under the ROC curve of "the side predicted higher won", whichever side is called a; NaN if nothing decided.
 
