@@ -9,10 +9,16 @@ population. No torch is imported here; ``preflearn.choice.modules`` holds learne
 """
 
 from preflearn.choice import (
+    aggregate,
     kernels,
+    listwise,
     mixture,
+    multitask,
     nuisance,
     plackett_luce,
+    rating,
+    reliability,
+    strength,
 )
 from preflearn.choice.arrays import segment_sum
 from preflearn.choice.binary import Binary
@@ -20,25 +26,35 @@ from preflearn.choice.davidson import Davidson
 from preflearn.choice.margin import Margin, Scaled
 from preflearn.choice.noise import Flip, smoothed_target, unbiased_target
 from preflearn.choice.ordinal import Ordinal, RaoKupper
+from preflearn.choice.rating import ClassLabel, Desirable, OrdinalRating
 from preflearn.choice.types import Derivatives, Link, contract, one_hot
 
 __all__ = [
     "Binary",
+    "ClassLabel",
     "Davidson",
     "Derivatives",
+    "Desirable",
     "Flip",
     "Link",
     "Margin",
     "Ordinal",
+    "OrdinalRating",
     "RaoKupper",
     "Scaled",
+    "aggregate",
     "contract",
     "kernels",
+    "listwise",
     "mixture",
+    "multitask",
     "nuisance",
     "one_hot",
     "plackett_luce",
+    "rating",
+    "reliability",
     "segment_sum",
     "smoothed_target",
+    "strength",
     "unbiased_target",
 ]

@@ -137,18 +137,24 @@ class Flip(ClosedForm):
                     curvature[k, j, i] = bend
 
 
-def smoothed_target(target: Array, eps: float) -> Array:
+def smoothed_target(target: Array, eps: Array | float) -> Array:
     """Label smoothing: ``(1 - eps) target + eps swapped(target)``, ``[..., K]``.
 
     With a binary link the loss is that of conservative DPO (Mitchell 2023, A note on DPO with noisy preferences).
 
+    Args:
+        target: ``[..., K]``.
+        eps: a probability, or one for each row ``[...]``.
+
     Raises:
         ValueError: unless ``0 <= eps <= 1``.
     """
-    if not 0 <= eps <= 1:
-        raise ValueError(f"eps must be a probability, got {eps}")
     xp, clean = as_float(target)
-    return (1 - eps) * clean + eps * xp.flip(clean, axis=-1)
+    _, rate = as_float(eps, like=clean)
+    if not bool(xp.all((rate >= 0) & (rate <= 1))):
+        raise ValueError(f"eps must be a probability, got {eps}")
+    rate = rate[..., None]
+    return (1 - rate) * clean + rate * xp.flip(clean, axis=-1)
 
 
 def unbiased_target(target: Array, eps: float) -> Array:

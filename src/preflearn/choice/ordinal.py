@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -10,92 +11,50 @@ from array_api_compat import array_namespace
 
 from preflearn.choice.arrays import Array, Inputs, Namespace, split
 from preflearn.choice.blocks import ClosedForm
-from preflearn.choice.stable import log1mexp, logistic, softplus
+from preflearn.choice.stable import inverse_softplus, log1mexp, logistic, softplus
 from preflearn.choice.types import Parameters
 
 
-class _Cut(NamedTuple):
+class Cut(NamedTuple):
     """One boundary between neighbouring outcomes: ``sign * parameters[step]``, or 0 where step is None."""
 
     sign: int
     step: int | None
 
 
-@dataclass(frozen=True)
-class Ordinal(ClosedForm):
-    """Graded answers ("a much better" ... "tie" ... "b much better") as a cumulative-logit model.
-
-    The outcome lies above boundary c with probability ``sigma(d - c)``. The boundaries are symmetric, because
-    exchanging a and b must mirror the answer: with ties ``-/+ tie, -/+ step_1, ...``; without ties the innermost
-    boundary is 0 and only the steps are free. Parameters are the boundaries themselves, on the scale of the logit:
-    ``0 < tie < step_1 < ... < step_{levels-1}``. The log-likelihood is jointly concave in (d, parameters).
+class Cumulative(ClosedForm):
+    """A cumulative-logit model: the outcome lies above boundary c with probability ``sigma(d - c)``.
 
     Between boundaries l < u, with no subtraction of probabilities (the last factor does not depend on d):
-    ``sigma(d - l) - sigma(d - u) = sigma(d - l) sigma(u - d) (1 - e^-(u - l))``.
+    ``sigma(d - l) - sigma(d - u) = sigma(d - l) sigma(u - d) (1 - e^-(u - l))``. Jointly concave in (d, boundaries).
+    Subclasses say where the boundaries are, as multiples of the shape parameters.
 
-    Sources: Agresti (1992), Analysis of ordinal paired comparison data, Applied Statistics 41, 287-297 (symmetric
-    cumulative logit); Rao and Kupper (1967), see :func:`RaoKupper`; concavity: Pratt (1981), Concavity of the log
-    likelihood, JASA 76, 103-106.
-
-    Attributes:
-        levels: grades of preference on each side, at least 1.
-        ties: whether there is a middle outcome.
+    Source of the concavity: Pratt (1981), Concavity of the log likelihood, JASA 76, 103-106.
     """
 
-    levels: int
-    ties: bool = True
+    _lowest = 0.0
+    """What the first shape parameter has to exceed."""
 
-    def __post_init__(self) -> None:
-        if self.levels < 1:
-            raise ValueError(f"levels must be at least 1 (grades of preference on each side), got {self.levels}")
-
-    @property
-    def outcomes(self) -> tuple[str, ...]:
-        return graded_outcomes(self.levels, self.ties)
-
-    @property
-    def parameters(self) -> tuple[str, ...]:
-        return (("tie",) if self.ties else ()) + tuple(f"step_{j}" for j in range(1, self.levels))
-
-    def initial(self) -> tuple[float, ...]:
-        first = 0.5 if self.ties else 1.0
-        return tuple(first + j for j in range(len(self.parameters)))
+    @abstractmethod
+    def _cuts(self) -> tuple[Cut, ...]:
+        """The K - 1 boundaries from lowest to highest."""
 
     def check(self, parameters: Parameters) -> None:
-        """Raise ``ValueError`` unless the thresholds are positive and strictly increasing."""
+        """Raise ``ValueError`` unless the boundaries are finite and strictly increasing (positive, where symmetric)."""
         columns, _ = split(parameters, self.parameters)
-        for j, upper in enumerate(columns):
+        lower: Array | float = self._lowest
+        for name, upper in zip(self.parameters, columns):
             xp = array_namespace(upper)
-            gap = upper if j == 0 else upper - columns[j - 1]
-            if not bool(xp.all((gap > 0) & xp.isfinite(upper))):
+            if not bool(xp.all((upper > lower) & xp.isfinite(upper))):
+                positive = "positive and " if self._lowest == 0 else ""
                 raise ValueError(
-                    f"thresholds must be finite, positive and strictly increasing in the order "
-                    f"{', '.join(self.parameters)}; {self.parameters[j]} is not: {upper}"
+                    f"thresholds must be finite, {positive}strictly increasing in the order "
+                    f"{', '.join(self.parameters)}; {name} is not: {upper}"
                 )
-
-    def constrain(self, free: Array) -> Array:
-        """Increasing positive thresholds from any numbers: the cumulative sum of their softplus."""
-        if not self.parameters:
-            return free
-        return array_namespace(free).cumulative_sum(softplus(free), axis=-1)
-
-    def unconstrain(self, parameters: Array) -> Array:
-        """The inverse of :meth:`constrain`."""
-        columns, _ = split(parameters, self.parameters)
-        if not columns:
-            return parameters
-        gaps = [columns[0], *(columns[j] - columns[j - 1] for j in range(1, len(columns)))]
-        # log(e^w - 1), the inverse of softplus, without e^w.
-        return array_namespace(parameters).stack([gap + log1mexp(gap) for gap in gaps], axis=-1)
-
-    def _cuts(self) -> tuple[_Cut, ...]:
-        """The K - 1 boundaries from lowest to highest."""
-        indices = range(len(self.parameters))
-        middle = () if self.ties else (_Cut(0, None),)
-        return (*(_Cut(-1, j) for j in reversed(indices)), *middle, *(_Cut(1, j) for j in indices))
+            lower = upper
 
     @staticmethod
-    def _place(cut: _Cut, columns: tuple[Array, ...], like: Array) -> Array:
+    def _place(cut: Cut, columns: tuple[Array, ...], like: Array) -> Array:
         if cut.step is None:
             return array_namespace(like).zeros_like(like)
         return columns[cut.step] if cut.sign > 0 else -columns[cut.step]
@@ -103,7 +62,7 @@ class Ordinal(ClosedForm):
     def _inside(self, xp: Namespace, columns: tuple[Array, ...], like: Array) -> Array:
         """Whether the thresholds are ordered; equal ones are the limit in which an outcome never happens."""
         inside = xp.ones_like(like, dtype=xp.bool)
-        lower = 0.0
+        lower = self._lowest
         for upper in columns:
             inside = inside & (upper >= lower)
             lower = upper
@@ -161,6 +120,62 @@ class Ordinal(ClosedForm):
                 curvature[:, q, p] = curvature[:, p, q]
         inside = self._inside(xp, columns, d)
         log_prob[...] = xp.where(inside, log_prob, xp.full_like(log_prob, -xp.inf))
+
+
+@dataclass(frozen=True)
+class Ordinal(Cumulative):
+    """Graded answers ("a much better" ... "tie" ... "b much better") as a cumulative-logit model.
+
+    The outcome lies above boundary c with probability ``sigma(d - c)``. The boundaries are symmetric, because
+    exchanging a and b must mirror the answer: with ties ``-/+ tie, -/+ step_1, ...``; without ties the innermost
+    boundary is 0 and only the steps are free. Parameters are the boundaries themselves, on the scale of the logit:
+    ``0 < tie < step_1 < ... < step_{levels-1}``.
+
+    Sources: Agresti (1992), Analysis of ordinal paired comparison data, Applied Statistics 41, 287-297 (symmetric
+    cumulative logit); Rao and Kupper (1967), see :func:`RaoKupper`.
+
+    Attributes:
+        levels: grades of preference on each side, at least 1.
+        ties: whether there is a middle outcome.
+    """
+
+    levels: int
+    ties: bool = True
+
+    def __post_init__(self) -> None:
+        if self.levels < 1:
+            raise ValueError(f"levels must be at least 1 (grades of preference on each side), got {self.levels}")
+
+    @property
+    def outcomes(self) -> tuple[str, ...]:
+        return graded_outcomes(self.levels, self.ties)
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        return (("tie",) if self.ties else ()) + tuple(f"step_{j}" for j in range(1, self.levels))
+
+    def initial(self) -> tuple[float, ...]:
+        first = 0.5 if self.ties else 1.0
+        return tuple(first + j for j in range(len(self.parameters)))
+
+    def constrain(self, free: Array) -> Array:
+        """Increasing positive thresholds from any numbers: the cumulative sum of their softplus."""
+        if not self.parameters:
+            return free
+        return array_namespace(free).cumulative_sum(softplus(free), axis=-1)
+
+    def unconstrain(self, parameters: Array) -> Array:
+        """The inverse of :meth:`constrain`."""
+        columns, _ = split(parameters, self.parameters)
+        if not columns:
+            return parameters
+        gaps = [columns[0], *(columns[j] - columns[j - 1] for j in range(1, len(columns)))]
+        return array_namespace(parameters).stack([inverse_softplus(gap) for gap in gaps], axis=-1)
+
+    def _cuts(self) -> tuple[Cut, ...]:
+        indices = range(len(self.parameters))
+        middle = () if self.ties else (Cut(0, None),)
+        return (*(Cut(-1, j) for j in reversed(indices)), *middle, *(Cut(1, j) for j in indices))
 
 
 def graded_outcomes(levels: int, ties: bool) -> tuple[str, ...]:

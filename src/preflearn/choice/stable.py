@@ -100,6 +100,11 @@ def log1mexp(w: Array) -> Array:
     return xp.where(inside, xp.where(near, close, far), xp.full_like(w, -math.inf))
 
 
+def inverse_softplus(y: Array) -> Array:
+    """``log(e^y - 1)`` for y > 0, without ``e^y``."""
+    return y + log1mexp(y)
+
+
 def logsumexp(x: Array, mask: Array | None = None) -> Array:
     """``log sum exp`` over the last axis, ``[..., n] -> [...]``; entries outside ``mask`` do not count.
 

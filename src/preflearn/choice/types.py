@@ -127,11 +127,15 @@ class Link(Protocol):
         if generator is None:
             raise TypeError("sample needs a generator: numpy.random.default_rng(seed), or a torch.Generator")
         self.check(parameters)
-        log_probs = self.log_probs(logit, parameters)
-        xp = array_namespace(log_probs)
-        below = xp.cumulative_sum(xp.exp(log_probs), axis=-1)[..., :-1]
-        draw = uniform(generator, tuple(log_probs.shape[:-1]), log_probs)
-        return xp.sum(xp.astype(draw[..., None] >= below, xp.int64), axis=-1)
+        return draw(self.log_probs(logit, parameters), generator)
+
+
+def draw(log_probs: Array, generator: Any) -> Array:
+    """One position ``[...]`` of int64 per row of log-probabilities ``[..., K]``, from either library's generator."""
+    xp = array_namespace(log_probs)
+    below = xp.cumulative_sum(xp.exp(log_probs), axis=-1)[..., :-1]
+    level = uniform(generator, tuple(log_probs.shape[:-1]), log_probs)
+    return xp.sum(xp.astype(level[..., None] >= below, xp.int64), axis=-1)
 
 
 def one_hot(index: Array, outcomes: int, like: Array | None = None) -> Array:
