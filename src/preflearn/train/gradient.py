@@ -1,0 +1,202 @@
+"""Loss and gradient of one optimiser step over its micro-batches: un-normalised sums, divided once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from preflearn.errors import InputError
+from preflearn.train.processes import Processes
+from preflearn.train.types import Diverged, Loss, LossFunction, Step
+
+_UP = {torch.float16: torch.float32, torch.bfloat16: torch.float32}
+
+
+class Sums(NamedTuple):
+    """Of one micro-batch, still un-normalised; ``objective`` carries the gradient."""
+
+    objective: Tensor
+    weight: Tensor | float
+    metrics: Mapping[str, Tensor | float]
+
+
+def weighted_sums(loss: Loss) -> Sums:
+    """``sum w l``, ``sum w`` and ``sum w m`` of a micro-batch.
+
+    Raises:
+        InputError: shapes other than ``[n]``, or a loss that is no :class:`Loss`.
+    """
+    if not isinstance(loss, Loss):
+        raise InputError(f"the loss function returned {type(loss).__name__}.", cure="Return a preflearn.train.Loss.")
+    values, weight = loss.per_example, loss.weight
+    if values.ndim != 1:
+        raise InputError(f"per_example has shape {list(values.shape)}.", cure="Return one unreduced loss per example.")
+    if weight is not None and weight.shape != values.shape:
+        raise InputError(f"weight has shape {list(weight.shape)}, per_example {list(values.shape)}.")
+    if values.dtype in _UP:
+        values = values.to(_UP[values.dtype])
+    if weight is None:
+        count = float(len(values))
+        return Sums(values.sum(), count, {name: _sum(name, m, None, count) for name, m in loss.metrics.items()})
+    weight = weight.detach().to(values.dtype)
+    total = weight.sum(dtype=torch.float64)
+    metrics = {name: _sum(name, m, weight, total) for name, m in loss.metrics.items()}
+    return Sums((weight * values).sum(), total, metrics)
+
+
+def _sum(name: str, metric: Tensor | float, weight: Tensor | None, total: Tensor | float) -> Tensor | float:
+    if not isinstance(metric, Tensor) or metric.ndim == 0:
+        return total * (metric.detach() if isinstance(metric, Tensor) else metric)
+    metric = metric.detach()
+    if weight is None:
+        return metric.sum(dtype=torch.float64)
+    if metric.shape != weight.shape:
+        raise InputError(f"metric {name!r} has shape {list(metric.shape)}, weight {list(weight.shape)}.")
+    return (metric * weight).sum(dtype=torch.float64)
+
+
+class StepGradient:
+    """The normalised, clipped gradient of the step objective, into ``.grad`` of every parameter.
+
+    The objective is ``sum w l / sum w + penalty`` over all micro-batches of all processes (:class:`Loss`).
+
+    Args:
+        module, loss: what is trained, and its loss function.
+        parameters: by name; what ``.grad`` is filled of.
+        processes: who shares the step.
+        forward: the context of each forward pass (autocast).
+        clip: largest global norm, or None.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        loss: LossFunction,
+        parameters: Mapping[str, nn.Parameter],
+        *,
+        processes: Processes,
+        forward: Callable[[], AbstractContextManager[object]],
+        clip: float | None = None,
+    ) -> None:
+        self._module, self._loss, self._clip, self._forward = module, loss, clip, forward
+        self._parameters, self._processes = dict(parameters), processes
+        self._all = list(self._parameters.values())
+
+    def __call__(self, batches: Sequence[Any], begin: Callable[[int], None], where: str) -> Step:
+        """Fill ``.grad`` for the micro-batches this process has of the step.
+
+        Args:
+            batches: this process's micro-batches.
+            begin: called with the number of each micro-batch before its forward pass (seeds).
+            where: names the step in errors.
+
+        Raises:
+            Diverged: a loss, penalty or gradient that is not finite.
+            InputError: weights that sum to 0, a loss that depends on no trained parameter, wrong shapes.
+        """
+        for parameter in self._all:
+            parameter.grad = None
+        parts: list[Sums] = []
+        weight: Tensor | float | None = None
+        total: float | None = None
+        penalty: Tensor | float = 0.0
+        records = tokens = 0
+        for number, batch in enumerate(batches):
+            begin(number)
+            with self._forward():
+                out = self._loss(self._module, batch)
+            sums = weighted_sums(out)
+            weight = sums.weight if weight is None else weight + sums.weight
+            objective = sums.objective
+            if number == len(batches) - 1:
+                penalty = out.penalty
+                total, share = self._total_weight(weight)
+                if isinstance(penalty, Tensor):
+                    objective = objective + penalty * share
+            if not objective.requires_grad:
+                raise InputError(f"{where}: the loss depends on no trained parameter.")
+            objective.backward()  # type: ignore[no-untyped-call]
+            parts.append(Sums(sums.objective.detach(), sums.weight, sums.metrics))
+            records, tokens = records + len(out.per_example), tokens + out.tokens
+        if total is None:
+            total, _ = self._total_weight(None)
+        return self._finish(parts, total, float(penalty), records, tokens, where)
+
+    def _total_weight(self, own: Tensor | float | None) -> tuple[float, float]:
+        """The step's total weight, and what this process multiplies the penalty with so that it counts once."""
+        if self._processes.size == 1:
+            total = 0.0 if own is None else float(own)
+            return total, total
+        pair = torch.zeros(2, dtype=torch.float64, device=self._all[0].device)
+        if own is not None:
+            pair[0], pair[1] = own, 1.0
+        total, holders = self._processes.total(pair).tolist()
+        return total, total / max(holders, 1.0)
+
+    def _finish(
+        self, parts: Sequence[Sums], total: float, penalty: float, records: int, tokens: int, where: str
+    ) -> Step:
+        names = list(dict.fromkeys(name for part in parts for name in part.metrics))
+        metrics = {name: sum(float(part.metrics[name]) for part in parts if name in part.metrics) for name in names}
+        losses = [float(part.objective) for part in parts]
+        if self._processes.size > 1:
+            losses, metrics, penalty, records, tokens = self._share(losses, metrics, penalty, records, tokens)
+        self._check(losses, penalty, total, where)
+        gradients = [parameter.grad for parameter in self._all if parameter.grad is not None]
+        norm = float(nn.utils.get_total_norm(gradients)) / total
+        if not math.isfinite(norm):
+            raise Diverged(f"{where}: {self._first_bad()} The loss was {sum(losses) / total:g}. {_CURE}")
+        factor = 1.0 / total
+        if self._clip is not None and norm > self._clip:
+            factor *= self._clip / norm
+        if factor != 1.0:
+            torch._foreach_mul_(gradients, factor)
+        means = {name: value / total for name, value in metrics.items()}
+        return Step(sum(losses) / total, penalty, total, records, tokens, norm, means)
+
+    def _share(
+        self, losses: list[float], metrics: dict[str, float], penalty: float, records: int, tokens: int
+    ) -> tuple[list[float], dict[str, float], float, int, int]:
+        """Sums over processes; and gradients of all wherever one process has one."""
+        present = [parameter.grad is not None for parameter in self._all]
+        everyone = self._processes.gather((losses, metrics, penalty, records, tokens, present))
+        for parameter, *held in zip(self._all, *(item[5] for item in everyone), strict=True):
+            if any(held) and parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+        self._processes.total_of([parameter.grad for parameter in self._all if parameter.grad is not None])
+        active = [item for item in everyone if item[0]]
+        merged: dict[str, float] = {}
+        for item in active:
+            for name, value in item[1].items():
+                merged[name] = merged.get(name, 0.0) + value
+        return (
+            [loss for item in active for loss in item[0]],
+            merged,
+            sum(item[2] for item in active) / max(len(active), 1),
+            sum(item[3] for item in active),
+            sum(item[4] for item in active),
+        )
+
+    def _check(self, losses: Sequence[float], penalty: float, total: float, where: str) -> None:
+        for number, loss in enumerate(losses):
+            if not math.isfinite(loss):
+                part = f" of micro-batch {number + 1} of {len(losses)}" if len(losses) > 1 else ""
+                raise Diverged(f"{where}: the loss{part} is {loss}. {_CURE}")
+        if not math.isfinite(penalty):
+            raise Diverged(f"{where}: the penalty is {penalty}. {_CURE}")
+        if not (math.isfinite(total) and total > 0):
+            raise InputError(f"{where}: the weights of the examples sum to {total:g}; they must be positive.")
+
+    def _first_bad(self) -> str:
+        for name, parameter in self._parameters.items():
+            if parameter.grad is not None and not bool(torch.isfinite(parameter.grad).all()):
+                return f"the gradient of {name} is not finite."
+        return "the norm of the gradient is not finite."
+
+
+_CURE = "Look for extreme inputs, lower lr, warm up, or set clip. The weights are those before this step."
