@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from tests.contract import check_preference_model
 
 from preflearn.models import Composed
 from preflearn.models.fitting import FullBatch
@@ -12,7 +13,6 @@ from preflearn.models.kernels import Skew
 from preflearn.models.population import Mixture
 from preflearn.models.recipes.bradley_terry import bradley_terry
 from preflearn.simulate.embedded import embedded
-from tests.contract import check_preference_model
 
 
 @pytest.fixture(scope="module")

@@ -14,5 +14,6 @@ except ImportError:
 
 from preflearn.models import fitting, heads, kernels, noise, outcomes, population
 from preflearn.models.composed import Composed
+from preflearn.models.saved import load
 
-__all__ = ["Composed", "fitting", "heads", "kernels", "noise", "outcomes", "population"]
+__all__ = ["Composed", "fitting", "heads", "kernels", "load", "noise", "outcomes", "population"]

@@ -1,9 +1,12 @@
-"""From a data set and the features of its responses to a `Batch`: rows to codes, answers to targets, nothing dropped unsaid."""
+"""From a data set and the features of its responses to a `Batch`: rows to codes, answers to targets.
+
+Nothing is dropped unsaid: what cannot be learned from is counted under a reason.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -12,15 +15,17 @@ import torch
 from torch import Tensor
 
 from preflearn.data import PreferenceData
-from preflearn.data.arrays import codes, floats
+from preflearn.data.arrays import codes, exploded, floats, lengths
 from preflearn.data.columns import attach
 from preflearn.errors import InputError
 from preflearn.models.base import OutcomePart
-from preflearn.models.batch import Batch, Pairs, Who
+from preflearn.models.batch import Batch, Lists, Pairs, Ratings, Who
 from preflearn.models.outcomes import COLUMNS
 from preflearn.models.vocabulary import Vocabulary, attribute_matrix
 
 Matrix = npt.NDArray[np.floating]
+Rows = npt.NDArray[np.int64]
+Reasons = Mapping[str, float]
 
 
 class Features(NamedTuple):
@@ -41,7 +46,7 @@ class Assembled(NamedTuple):
     """A batch, which rows of each table it holds, and why others are not in it."""
 
     batch: Batch
-    rows: Mapping[str, npt.NDArray[np.int64]]
+    rows: Mapping[str, Rows]
     left_out: Mapping[str, float]
 
 
@@ -69,14 +74,15 @@ def assemble(
     Raises:
         InputError: a judgment names an unknown response, or has no prompt where one is needed.
     """
-    kinds: dict[str, Pairs] = {}
-    kept: dict[str, npt.NDArray[np.int64]] = {}
+    kinds: dict[str, Any] = {}
+    kept: dict[str, Rows] = {}
     left: dict[str, float] = {}
+    source = _Source(data, features, vocabulary, answers, need_prompts, dtype)
+    make = {"comparisons": ("pairs", _pairs), "ratings": ("ratings", _ratings), "rankings": ("lists", _lists)}
     for outcome in outcomes:
-        if outcome.table == "comparisons" and (answers or data.height("comparisons")):
-            found, rows, reasons = _pairs(data, features, vocabulary, outcome, answers, need_prompts, dtype)
-            kinds["pairs"], kept["comparisons"] = found, rows
-            left |= reasons
+        kind, build = make[outcome.table]
+        kinds[kind], kept[outcome.table], reasons = build(source, outcome)
+        left |= {reason: left.get(reason, 0.0) + n for reason, n in reasons.items()}
     attributes = None
     if vocabulary.attributes:
         attributes = torch.as_tensor(attribute_matrix(data, vocabulary, vocabulary.annotators), dtype=dtype)
@@ -89,48 +95,103 @@ def assemble(
     return Assembled(batch, kept, left)
 
 
-def _pairs(
-    data: PreferenceData,
-    features: Features,
-    vocabulary: Vocabulary,
-    outcome: OutcomePart,
-    answers: bool,
-    need_prompts: bool,
-    dtype: torch.dtype,
-) -> tuple[Pairs, npt.NDArray[np.int64], dict[str, float]]:
-    names = ["response_a", "response_b", "shown_first", "count", "weight", *(COLUMNS if answers else ())]
-    frame = _frame(data, "comparisons", vocabulary, names)
-    if answers:
+class _Source(NamedTuple):
+    """What every kind of judgments is built from."""
+
+    data: PreferenceData
+    features: Features
+    vocabulary: Vocabulary
+    answers: bool
+    need_prompts: bool
+    dtype: torch.dtype
+
+    def floats(self, values: npt.ArrayLike) -> Tensor:
+        return torch.tensor(np.asarray(values), dtype=self.dtype)
+
+
+def _pairs(source: _Source, outcome: OutcomePart) -> tuple[Pairs, Rows, Reasons]:
+    names = ["response_a", "response_b", "shown_first", "count", "weight", *(COLUMNS if source.answers else ())]
+    frame = _frame(source.data, "comparisons", source.vocabulary, names)
+    left: Reasons = {}
+    if source.answers:
         target, left = outcome.answers(frame)
         keep = np.flatnonzero(target.sum(1) > 0)
-        target, frame = target[keep], frame[keep.tolist()] if len(keep) < frame.height else frame
+        target, frame = target[keep], _kept(frame, keep)
     else:
         size = len(getattr(outcome, "link").outcomes)  # noqa: B009 - every comparison outcome has a link
-        target, left, keep = np.zeros((frame.height, size)), {}, np.arange(frame.height)
-    a, b = (_items(data, frame[f"response_{side}"], f"comparisons.response_{side}") for side in ("a", "b"))
+        target, keep = np.zeros((frame.height, size)), np.arange(frame.height)
+    a, b = (_items(source.data, frame[f"response_{side}"], f"comparisons.response_{side}") for side in ("a", "b"))
     first = frame["shown_first"].cast(pl.String)
     position = (first == "a").fill_null(False).to_numpy().astype(float)
     position -= (first == "b").fill_null(False).to_numpy()
-    strength = floats(frame["strength"]) if answers else np.ones(frame.height)
+    strength = floats(frame["strength"]) if source.answers else np.ones(frame.height)
     controls = np.zeros((frame.height, 0))
-    if features.controls is not None:
-        controls = features.controls[a] - features.controls[b]
-        if vocabulary.control_scale is not None:
-            controls = controls / vocabulary.control_scale
-    return (
-        Pairs(
-            who=_who(data, frame, vocabulary, need_prompts, "comparisons"),
-            a=_long(a),
-            b=_long(b),
-            target=torch.as_tensor(target, dtype=dtype),
-            strength=torch.as_tensor(np.nan_to_num(strength, nan=1.0), dtype=dtype),
-            weight=torch.as_tensor(weights(frame), dtype=dtype),
-            position=torch.as_tensor(position, dtype=dtype),
-            controls=torch.as_tensor(controls, dtype=dtype),
-        ),
-        keep,
-        dict(left),
+    if source.features.controls is not None:
+        controls = source.features.controls[a] - source.features.controls[b]
+        if source.vocabulary.control_scale is not None:
+            controls = controls / source.vocabulary.control_scale
+    pairs = Pairs(
+        who=_who(source, frame, "comparisons"),
+        a=_long(a),
+        b=_long(b),
+        target=source.floats(target),
+        strength=source.floats(np.nan_to_num(strength, nan=1.0)),
+        weight=source.floats(weights(frame)),
+        position=source.floats(position),
+        controls=source.floats(controls),
     )
+    return pairs, keep, left
+
+
+def _ratings(source: _Source, outcome: OutcomePart) -> tuple[Ratings, Rows, Reasons]:
+    names = ["response_id", "count", "weight", *(("value", "label", "spread") if source.answers else ())]
+    frame = _frame(source.data, "ratings", source.vocabulary, names)
+    left: Reasons = {}
+    keep = np.arange(frame.height)
+    if source.answers:
+        used, left = outcome.answers(frame)
+        keep = np.flatnonzero(used)
+        frame = _kept(frame, keep)
+    nothing = np.full(frame.height, np.nan)
+    labels = list(getattr(outcome, "labels", ()))
+    ratings = Ratings(
+        who=_who(source, frame, "ratings"),
+        item=_long(_items(source.data, frame["response_id"], "ratings.response_id")),
+        value=source.floats(floats(frame["value"]) if source.answers else nothing),
+        label=_long(codes(frame["label"], labels) if source.answers else np.full(frame.height, -1)),
+        spread=source.floats(floats(frame["spread"]) if source.answers else nothing),
+        weight=source.floats(weights(frame)),
+    )
+    return ratings, keep, left
+
+
+def _lists(source: _Source, outcome: OutcomePart) -> tuple[Lists, Rows, Reasons]:
+    frame = _frame(source.data, "rankings", source.vocabulary, ["responses", "ranks", "count", "weight"])
+    left: Reasons = {}
+    keep = np.arange(frame.height)
+    if source.answers:
+        used, left = outcome.answers(frame)
+        keep = np.flatnonzero(used)
+        frame = _kept(frame, keep)
+    size = lengths(frame["responses"])
+    widest = int(size.max()) if len(size) else 0
+    mask = np.arange(widest)[None, :] < size[:, None]
+    items, ranks = np.zeros(mask.shape, np.int64), np.zeros(mask.shape)
+    items[mask] = _items(source.data, exploded(frame["responses"]), "rankings.responses")
+    if source.answers:
+        ranks[mask] = np.nan_to_num(floats(exploded(frame["ranks"])))
+    lists = Lists(
+        who=_who(source, frame, "rankings"),
+        items=_long(items),
+        mask=torch.as_tensor(mask),
+        ranks=source.floats(ranks),
+        weight=source.floats(weights(frame)),
+    )
+    return lists, keep, left
+
+
+def _kept(frame: pl.DataFrame, keep: Rows) -> pl.DataFrame:
+    return frame[keep.tolist()] if len(keep) < frame.height else frame
 
 
 def _frame(data: PreferenceData, table: str, vocabulary: Vocabulary, names: Sequence[str]) -> pl.DataFrame:
@@ -141,10 +202,11 @@ def _frame(data: PreferenceData, table: str, vocabulary: Vocabulary, names: Sequ
     return pl.concat([data.select(table, list(names)).collect(), attached], how="horizontal")
 
 
-def _who(data: PreferenceData, frame: pl.DataFrame, vocabulary: Vocabulary, need_prompts: bool, table: str) -> Who:
+def _who(source: _Source, frame: pl.DataFrame, table: str) -> Who:
+    vocabulary = source.vocabulary
     prompt = np.full(frame.height, -1)
-    if need_prompts:
-        prompt = codes(frame["__prompt"], data.prompts["prompt_id"].to_list())
+    if source.need_prompts:
+        prompt = codes(frame["__prompt"], source.data.prompts["prompt_id"].to_list())
         if (prompt < 0).any():
             raise InputError(
                 f"{int((prompt < 0).sum()):,} judgments have no prompt, or responses of different prompts.",
@@ -167,8 +229,9 @@ def weights(frame: pl.DataFrame) -> npt.NDArray[np.float64]:
     if wrong.any():
         row = int(np.argmax(wrong))
         raise InputError("a weight is a finite number >= 0.", row=row, column="weight", value=float(weight[row]))
-    counts: npt.NDArray[np.float64] = frame["count"].cast(pl.Float64).fill_null(1.0).to_numpy()
-    return counts * weight
+    counts = frame["count"].cast(pl.Float64).fill_null(1.0).to_numpy()
+    total: npt.NDArray[np.float64] = counts * weight
+    return total
 
 
 def _items(data: PreferenceData, ids: pl.Series, column: str) -> npt.NDArray[np.int64]:
@@ -186,4 +249,4 @@ def _items(data: PreferenceData, ids: pl.Series, column: str) -> npt.NDArray[np.
 
 
 def _long(values: npt.NDArray[np.integer]) -> Tensor:
-    return torch.as_tensor(np.ascontiguousarray(values), dtype=torch.int64)
+    return torch.tensor(values, dtype=torch.int64)

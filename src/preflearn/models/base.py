@@ -1,8 +1,8 @@
 """What each kind of part promises: the plain description (`Part`) and the torch module it builds.
 
-A judgment meets the parts in this order: head (features -> representation), kernel (two representations -> logits of C
-channels), population (who is asked: which channels, mixed how), noise (shifts of the logit, flips of the label), outcome
-(probability of what was recorded).
+A judgment meets the parts in this order: head (features -> representation), kernel (two representations -> logits of
+C channels), population (who is asked: which channels, mixed how), noise (shifts of the logit, flips of the label),
+outcome (probability of what was recorded).
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ class Shape:
         attributes: columns of `Batch.attributes`.
         codes: number of known values of each code column that parts asked for.
         controls: columns of `Pairs.controls`.
+        channels: tastes that the population chooses among or mixes; known once the population is built.
         total: weight of all training judgments together: the number that a minibatch stands for a share of.
     """
 
@@ -45,6 +46,7 @@ class Shape:
     attributes: int = 0
     codes: Mapping[str, int] = field(default_factory=dict)
     controls: int = 0
+    channels: int = 1
     total: float = 1.0
 
 
@@ -55,6 +57,8 @@ class Part:
     """Whether features of prompts are needed (then every judgment must have one prompt)."""
     needs_annotators: ClassVar[bool] = False
     """Whether judgments must say who made them."""
+    mixes_points: ClassVar[bool] = False
+    """Of kernels: whether they hold one prototype per channel of the population, over a head of one channel."""
 
     def columns(self) -> Mapping[str, str]:
         """Code columns wanted in `Who.columns`: alias -> name of a column of any table."""
@@ -62,6 +66,10 @@ class Part:
 
     def attributes(self) -> tuple[str, ...]:
         """Columns of annotators wanted in `Batch.attributes`: numbers as they are, classes as indicators."""
+        return ()
+
+    def controls(self) -> tuple[str, ...]:
+        """Nuisance covariates of responses wanted in `Pairs.controls`: numeric columns, or counted features."""
         return ()
 
     def check(self, data: PreferenceData) -> None:
@@ -113,14 +121,18 @@ class KernelModule(nn.Module):
     """Two representations to antisymmetric logits: ``[n, C, r], [n, C, r] -> [n, C']``.
 
     Attributes:
-        mixes_points: the kernel itself uses `Taste.weights` (over prototypes); the result is then [n, 1].
-        channels: number of channels or prototypes that the population weighs; None = as many as the head has.
+        mixes_points: the kernel has one prototype for each channel of the population (`Shape.channels`), and itself
+            uses `Taste.weights` over them (the result is then [n, 1]); the head has a single channel.
     """
 
     mixes_points: bool = False
-    channels: int | None = None
+
+    def seen(self, prompts: Tensor) -> Tensor:
+        """What the kernel takes from the features of prompts, ``[P, d'] -> [P, g]``: computed once per prompt."""
+        return prompts
 
     def forward(self, a: Tensor, b: Tensor, taste: Taste, prompts: Tensor | None) -> Tensor:
+        """Logits; `prompts` [n, g] is what `seen` made of the prompt of each row."""
         raise NotImplementedError
 
     def utility(self, rep: Tensor, taste: Taste, prompts: Tensor | None) -> Tensor:
@@ -145,18 +157,21 @@ class PopulationModule(nn.Module):
         channels: channels of the head that this population chooses among or mixes (1 = nothing to choose).
         latent: numbers of `Taste.latent`.
         whole_units: training batches must hold all judgments of an annotator.
+        personal: something is known about single annotators, so `acquaint` works.
     """
 
     channels: int = 1
     latent: int = 0
     whole_units: bool = False
+    personal: bool = False
 
     def forward(self, rows: Judgments, batch: Batch) -> Taste:
         raise NotImplementedError
 
     def known(self, rows: Judgments, batch: Batch) -> Taste:
         """What is known about who is asked; strangers (annotator -1) get the fallback the population documents."""
-        return self(rows, batch)
+        taste: Taste = self(rows, batch)
+        return taste
 
     def settle(self, network: Network, batch: Batch) -> None:
         """After the fit: learn what `known` will answer about the annotators of the training batch."""
@@ -180,7 +195,13 @@ class PopulationModule(nn.Module):
 
 
 class NoiseModule(nn.Module):
-    """What lies between the preference and the record."""
+    """What lies between the preference and the record.
+
+    Attributes:
+        personal: something is known about single annotators, so `acquaint` does something.
+    """
+
+    personal: bool = False
 
     def shift(self, rows: Pairs) -> Tensor | None:
         """Added to the logit, [n]."""
@@ -198,7 +219,7 @@ class NoiseModule(nn.Module):
         """After the fit."""
 
     def acquaint(self, network: Network, batch: Batch, newcomers: Tensor) -> None:
-        """As for populations; by default newcomers are like the average."""
+        """As for populations; called where the noise is personal."""
 
     def penalty(self) -> Tensor:
         """Negative log-prior in nats."""
@@ -222,5 +243,7 @@ class OutcomePart(Part):
     table: ClassVar[str] = "comparisons"
 
     def answers(self, frame: pl.DataFrame) -> tuple[Any, Mapping[str, float]]:
-        """Targets of the rows, and what happened to the others: reason -> judgments."""
+        """What can be learned from: comparisons: targets [n, K], zeros for rows that cannot be used; ratings and
+        rankings: which rows can, [n] of bool. And what happened to the others: reason -> judgments.
+        """
         raise NotImplementedError

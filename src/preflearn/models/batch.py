@@ -132,7 +132,10 @@ class Batch:
 
     def to(self, target: torch.dtype | torch.device) -> Batch:
         """Floating tensors in another dtype, or everything on another device."""
-        return _mapped(self, lambda t: t.to(target) if isinstance(target, torch.device) or t.is_floating_point() else t)
+        result: Batch = _mapped(
+            self, lambda t: t.to(target) if isinstance(target, torch.device) or t.is_floating_point() else t
+        )
+        return result
 
     def only(self, **rows: Tensor) -> Batch:
         """Some judgments (`pairs=index`, ...; kinds not named are left out); features stay whole."""
@@ -164,7 +167,8 @@ def _items(part: Pairs | Lists | Ratings) -> Tensor:
 
 def taken(part: T, index: Tensor) -> T:
     """Rows of a kind of judgments (or of its `Who`)."""
-    return _mapped(part, lambda tensor: tensor[index])
+    result: T = _mapped(part, lambda tensor: tensor[index])
+    return result
 
 
 def _mapped(value: Any, change: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Ways to find the parameters of a network. Each is plain data with one method: ``fit(network, batch, seed) -> Report``."""
+"""Ways to find the parameters of a network, plain data with one method: ``fit(network, batch, seed) -> Report``."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class FullBatch(Part):
             loss = (cost.per_unit.sum() + cost.extra + cost.penalty) / cost.weight
             loss.backward()  # type: ignore[no-untyped-call]
             grads = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
-            return float(loss), torch.cat([g.reshape(-1) for g in grads]).double().numpy()
+            return float(loss.detach()), torch.cat([g.reshape(-1) for g in grads]).double().numpy()
 
         start = torch.cat([p.detach().reshape(-1) for p in parameters]).double().numpy()
         found = minimize(

@@ -68,11 +68,13 @@ class _Sum(KernelModule):
         self.widths = tuple(widths)
 
     def forward(self, a: Tensor, b: Tensor, taste: Taste, prompts: Tensor | None) -> Tensor:
-        sides = zip(self.parts, a.split(self.widths, dim=-1), b.split(self.widths, dim=-1), strict=True)
+        sides = zip(
+            self.parts, torch.split(a, list(self.widths), -1), torch.split(b, list(self.widths), -1), strict=True
+        )
         return torch.stack([kernel(left, right, taste, prompts) for kernel, left, right in sides]).sum(0)
 
     def utility(self, rep: Tensor, taste: Taste, prompts: Tensor | None) -> Tensor:
-        each = zip(self.parts, rep.split(self.widths, dim=-1), strict=True)
+        each = zip(self.parts, torch.split(rep, list(self.widths), -1), strict=True)
         return torch.stack([kernel.utility(piece, taste, prompts) for kernel, piece in each]).sum(0)  # type: ignore[operator]
 
 

@@ -6,7 +6,7 @@ Knows nothing of data sets or of how it is fitted; `composed` feeds it batches, 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +22,7 @@ from preflearn.models.base import (
     PopulationModule,
     Taste,
 )
-from preflearn.models.batch import Batch, Lists, Pairs, Ratings
+from preflearn.models.batch import Batch, Lists, Pairs, Ratings, taken
 from preflearn.models.outcomes import Choice
 
 
@@ -92,13 +92,13 @@ class Network(nn.Module):
         """
         x = batch.x[items]
         rep = self.representation(x, taste)
-        utility = self._mixed(self.kernel.utility(rep, taste, self._prompts(rows, batch)), taste)  # type: ignore[operator]
+        utility = self._mixed(self.kernel.utility(rep, taste, self._prompts(rows, batch)), taste)
         if taste.offset is not None:
             utility = utility + (taste.offset * x).sum(-1)[:, None]
         return utility
 
     def _prompts(self, rows: Judgments, batch: Batch) -> Tensor | None:
-        return None if batch.prompts is None else batch.prompts[rows.who.prompt]
+        return None if batch.prompts is None else self.kernel.seen(batch.prompts)[rows.who.prompt]
 
     def _mixed(self, values: Tensor, taste: Taste) -> Tensor:
         if taste.weights is None or self.kernel.mixes_points:
@@ -148,10 +148,11 @@ class Network(nn.Module):
         """Utilities ``[n, K, Z]`` of the items of lists; padding repeats the first response and is masked later."""
         n, k = rows.items.shape
         repeated = torch.arange(n, device=rows.items.device).repeat_interleave(k)
-        from preflearn.models.batch import taken
-
         wide = taken(rows, repeated)
-        spread = Taste(*(value[repeated] if isinstance(value, Tensor) and value.ndim else value for value in taste))
+        fields: dict[str, Any] = {
+            name: value for name, value in taste._asdict().items() if isinstance(value, Tensor) and value.ndim
+        }
+        spread = taste._replace(**{name: value[repeated] for name, value in fields.items()})
         return self.utilities(wide, rows.items.reshape(-1), batch, spread).reshape(n, k, -1)
 
     # -- the objective -------------------------------------------------------------------------------------------------

@@ -8,7 +8,6 @@ from typing import Any, Literal
 
 import numpy as np
 import polars as pl
-import torch
 from torch import Tensor
 
 from preflearn.choice import Binary, Link
@@ -55,7 +54,7 @@ class Comparisons(OutcomePart):
         ties: "half" or "drop", for links without a tie.
     """
 
-    link: Link = Binary()
+    link: Link = Binary()  # noqa: RUF009 - a frozen part
     ties: Literal["half", "drop"] = "half"
 
     def build(self, shape: Shape) -> OutcomeModule:

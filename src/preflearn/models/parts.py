@@ -39,7 +39,7 @@ def part(kind: Kind, key: str) -> Callable[[type[T]], type[T]]:
 
 
 for _key, _link in {"binary": Binary, "davidson": Davidson, "ordinal": Ordinal, "flip": Flip}.items():
-    part("link", _key)(_link)
+    part("link", _key)(_link)  # type: ignore[arg-type]
 
 
 def keys(kind: Kind) -> list[str]:

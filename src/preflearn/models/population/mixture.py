@@ -28,6 +28,7 @@ class MixtureModule(PopulationModule):
         self.channels = components
         self.unit = unit
         self.whole_units = unit != "record"
+        self.personal = unit == "annotator"
         self.free_shares = nn.Parameter(torch.zeros(components))
         self.register_buffer("posterior", torch.full((units, components), 1 / components))
 
@@ -94,7 +95,7 @@ class Mixture(Part):
 
     Attributes:
         components: K.
-        unit: "annotator", "record" (each judgment: not identifiable without several judgments of one unit), or a column.
+        unit: "annotator", a column, or "record": each judgment by itself, from which nothing can be told apart.
     """
 
     components: int = 2

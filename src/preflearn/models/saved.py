@@ -1,0 +1,108 @@
+"""A fitted model as a directory: `model.json` (parts, names, counts), `tensors.safetensors`; nothing is unpickled."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from preflearn._version import __version__
+from preflearn.backbones import as_spec, encoder_of
+from preflearn.errors import InputError
+from preflearn.models.base import Shape
+from preflearn.models.composed import Composed
+from preflearn.models.fitting import Report
+from preflearn.models.parts import from_spec, to_spec
+from preflearn.models.vocabulary import from_plain, to_plain
+
+FORMAT = 1
+NAME, TENSORS = "model.json", "tensors.safetensors"
+_PARTS = ("head", "kernel", "population", "noise", "outcomes", "fitting")
+
+
+def save(model: Composed, path: Path, *, force: bool = False) -> None:
+    """Write a fitted model; see `Composed.save`."""
+    if not hasattr(model, "network_"):
+        raise InputError("the model is not fitted.", cure="Call fit(data) first.")
+    if path.is_file() or (path.is_dir() and any(path.iterdir()) and not force):
+        raise InputError("something is there already.", path=path, cure="Use force (--force) to replace it.")
+    names, arrays = to_plain(model.vocabulary_)
+    parameters = model.get_params()
+    encoder = encoder_of(parameters["encoder"])
+    parameters["encoder"] = as_spec(encoder)
+    for name in _PARTS:
+        parameters[name] = to_spec(parameters[name])
+    document: dict[str, Any] = {
+        "format": FORMAT,
+        "version": __version__,
+        "kind": "composed",
+        "parameters": parameters,
+        "encoder_signature": encoder.signature(),
+        "vocabulary": names,
+        "shape": asdict(model.shape_),
+        "report": model.report_._asdict(),
+        "left_out": model.left_out_,
+        "notes": model.notes_,
+    }
+    tensors = {f"network.{key}": value.numpy() for key, value in model.network_.state_dict().items()}
+    tensors |= {f"vocabulary.{key}": value for key, value in arrays.items()}
+    if model.training_fingerprints_ is not None:
+        tensors["training_fingerprints"] = model.training_fingerprints_
+    path.mkdir(parents=True, exist_ok=True)
+    save_file({key: np.ascontiguousarray(value) for key, value in tensors.items()}, path / TENSORS)
+    (path / NAME).write_text(json.dumps(document, indent=1), encoding="utf-8")
+
+
+def load(path: str | Path) -> Composed:
+    """Read a model that `save` wrote.
+
+    Raises:
+        InputError: no such model, a damaged one, or one of a newer version.
+    """
+    place = Path(path)
+    try:
+        document = json.loads((place / NAME).read_text(encoding="utf-8"))
+        tensors = load_file(place / TENSORS)
+    except (OSError, ValueError, SafetensorError) as error:
+        raise InputError(
+            f"this is not a saved preference model ({error}).", path=place, cure="`preflearn fit` writes one."
+        ) from None
+    if document.get("format", FORMAT + 1) > FORMAT:
+        raise InputError(f"the model was written by preflearn {document.get('version')}.", path=place, cure="Upgrade.")
+    parameters = document["parameters"]
+    for name in _PARTS:
+        parameters[name] = from_spec(parameters[name])
+    parameters["encoder"] = encoder_of(parameters["encoder"])
+    model = Composed(**parameters)
+    arrays = {key.partition(".")[2]: value for key, value in tensors.items() if key.startswith("vocabulary.")}
+    model.vocabulary_ = from_plain(document["vocabulary"], arrays)
+    model.shape_ = Shape(**document["shape"])
+    model.plan_ = model.resolved()
+    network = model.plan_.build(model.shape_, model.ridge).double()
+    state = {key.partition(".")[2]: torch.tensor(value) for key, value in tensors.items() if key.startswith("network.")}
+    _resize(network, state)
+    network.load_state_dict(state)
+    model.network_ = network.eval()
+    model.report_ = Report(**document["report"])
+    model.left_out_, model.notes_ = document["left_out"], document["notes"]
+    model.version_ = document["version"]
+    model.training_fingerprints_ = tensors.get("training_fingerprints")
+    return model
+
+
+def _resize(network: torch.nn.Module, state: dict[str, torch.Tensor]) -> None:
+    """Tables about people grow when newcomers become known; give the fresh network tables of the saved sizes."""
+    for name, value in state.items():
+        owner, _, leaf = name.rpartition(".")
+        module = network.get_submodule(owner)
+        current = getattr(module, leaf, None)
+        if isinstance(current, torch.nn.Parameter) and current.shape != value.shape:
+            setattr(module, leaf, torch.nn.Parameter(torch.empty_like(value)))
+        elif isinstance(current, torch.Tensor) and current.shape != value.shape:
+            module.register_buffer(leaf, torch.empty_like(value))
