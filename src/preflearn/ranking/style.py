@@ -12,6 +12,8 @@ from typing import Literal, NamedTuple
 
 import polars as pl
 
+from preflearn.backbones.features import expression
+from preflearn.backbones.rows import text_of
 from preflearn.data import PreferenceData
 from preflearn.errors import InputError
 
@@ -36,12 +38,7 @@ class Covariates(NamedTuple):
 
 
 _TEXT = "__text"
-_COUNTS: dict[str, pl.Expr] = {
-    "length": pl.col(_TEXT).str.count_matches(r"\S+"),
-    "headers": pl.col(_TEXT).str.count_matches(r"(?m)^\s{0,3}#{1,6}\s"),
-    "lists": pl.col(_TEXT).str.count_matches(r"(?m)^\s*(?:[-*+]|\d+[.)])\s+"),
-    "bold": pl.col(_TEXT).str.count_matches(r"\*\*[^*\n]+\*\*|__[^_\n]+__"),
-}
+_COUNTS: dict[str, pl.Expr] = {name: expression(name, pl.col(_TEXT)) for name in ("length", "headers", "lists", "bold")}
 
 
 def covariates(style: str | Sequence[str]) -> tuple[str, ...]:
@@ -88,8 +85,7 @@ def with_covariates(data: PreferenceData, names: Sequence[str], forms: Sequence[
         columns.append(column)
     responses = data.lazy("responses")
     if "messages" in schema:
-        content = pl.col("messages").list.eval(pl.element().struct.field("content")).list.join("\n", ignore_nulls=True)
-        responses = responses.with_columns(content.alias(_TEXT))
+        responses = responses.with_columns(text_of(pl.col("messages")).alias(_TEXT))
     found = responses.with_columns(added).drop(_TEXT, "messages", "embedding", strict=False).collect(engine="streaming")
     negative = [least is not None and least < 0 for least in found.select(pl.col(columns).min()).row(0)]
     for name, form, below in zip(names, forms, negative):
