@@ -41,7 +41,7 @@ class Method:
 
 
 _METHODS: dict[str, Method] = {}
-_CATALOGUES = ("preflearn.catalogue.ranking",)
+_CATALOGUES = ("preflearn.catalogue.ranking", "preflearn.catalogue.models")
 """Modules of plain data that call `register`."""
 
 
@@ -62,6 +62,12 @@ def methods() -> Iterator[Method]:
     for module in _CATALOGUES:
         import_module(module)
     yield from _METHODS.values()
+
+
+def recipes() -> dict[str, Method]:
+    """The entries that `preflearn fit` can fit, by the name of the recipe (the function that builds it)."""
+    room = "preflearn.models.recipes."
+    return {e.recipe.rpartition(":")[2]: e for e in methods() if e.recipe is not None and e.recipe.startswith(room)}
 
 
 def method(key: str) -> Method:

@@ -43,7 +43,7 @@ class Composed(Answers):
         seed: of everything random.
         name: of the recipe, for reports.
 
-    Fitted state: `network_`, `plan_`, `vocabulary_`, `shape_`, `report_`, `left_out_` (reason -> judgments), `notes_`,
+    Fitted state: `network_`, `plan_`, `encoder_`, `vocabulary_`, `shape_`, `report_`, `left_out_` (reason -> judgments), `notes_`,
     `annotators_`, `training_fingerprints_`.
     """
 
@@ -116,6 +116,7 @@ class Composed(Answers):
             data = of_one_criterion(data, plan.tables, self.criterion)
         plan.check(data)
         self.plan_ = plan
+        self.encoder_ = encoder_of(self.encoder, data)
         self.vocabulary_ = learn(data, plan.tables, plan.columns(), plan.attributes())
         features = self._learned_features(data)
         assembled = assemble(data, features, self.vocabulary_, plan.outcomes, answers=True, need_prompts=plan.prompts)
@@ -169,7 +170,7 @@ class Composed(Answers):
         return standardised(raw, self.vocabulary_)
 
     def _raw_features(self, data: PreferenceData, needed: npt.NDArray[np.bool_]) -> Features:
-        encoded = encoder_of(self.encoder).encode(data, prompts=self.plan_.prompts, needed=needed)
+        encoded = self.encoder_.encode(data, prompts=self.plan_.prompts, needed=needed)
         return Features(encoded.responses, encoded.prompts)
 
     # -- on disk -------------------------------------------------------------------------------------------------------

@@ -34,8 +34,7 @@ def save(model: Composed, path: Path, *, force: bool = False) -> None:
         raise InputError("something is there already.", path=path, cure="Use force (--force) to replace it.")
     names, arrays = to_plain(model.vocabulary_)
     parameters = model.get_params()
-    encoder = encoder_of(parameters["encoder"])
-    parameters["encoder"] = as_spec(encoder)
+    parameters["encoder"] = as_spec(model.encoder_)
     for name in _PARTS:
         parameters[name] = to_spec(parameters[name])
     document: dict[str, Any] = {
@@ -43,7 +42,7 @@ def save(model: Composed, path: Path, *, force: bool = False) -> None:
         "version": __version__,
         "kind": "composed",
         "parameters": parameters,
-        "encoder_signature": encoder.signature(),
+        "encoder_signature": model.encoder_.signature(),
         "vocabulary": names,
         "shape": asdict(model.shape_),
         "report": model.report_._asdict(),
@@ -80,6 +79,7 @@ def load(path: str | Path) -> Composed:
         parameters[name] = from_spec(parameters[name])
     parameters["encoder"] = encoder_of(parameters["encoder"])
     model = Composed(**parameters)
+    model.encoder_ = parameters["encoder"]
     arrays = {key.partition(".")[2]: value for key, value in tensors.items() if key.startswith("vocabulary.")}
     model.vocabulary_ = from_plain(document["vocabulary"], arrays)
     model.shape_ = Shape(**document["shape"])
