@@ -84,8 +84,10 @@ class Taste(NamedTuple):
         log_weights: log-probabilities of components, mixed as probabilities, [n, Z].
         unit: which judgments share one component, [n]; None = each has its own.
         units: number of units.
-        latent: numbers about the person that the head sees beside the features, [n, m].
+        latent: numbers about the person that the head sees beside the features, [n, m]; or [n, Z, m] where each of Z
+            components mixed as probabilities has its own.
         offset: personal weights on the features of responses, [n, d].
+        weight: factors on the weights of the judgments, [n]; 0 where one was only looked at to know the person.
         loss: added to the negative log-likelihood of the batch, a scalar in nats (a KL divergence, an entropy).
     """
 
@@ -95,6 +97,7 @@ class Taste(NamedTuple):
     units: int = 0
     latent: Tensor | None = None
     offset: Tensor | None = None
+    weight: Tensor | None = None
     loss: Tensor | None = None
 
 
@@ -158,12 +161,16 @@ class PopulationModule(nn.Module):
         latent: numbers of `Taste.latent`.
         whole_units: training batches must hold all judgments of an annotator.
         personal: something is known about single annotators, so `acquaint` works.
+        stochastic: the objective is drawn anew at every evaluation, so it must be trained in steps.
+        progress: share of the training that is done, in [0, 1]; set by fittings that train in steps.
     """
 
     channels: int = 1
     latent: int = 0
     whole_units: bool = False
     personal: bool = False
+    stochastic: bool = False
+    progress: float = 1.0
 
     def forward(self, rows: Judgments, batch: Batch) -> Taste:
         raise NotImplementedError

@@ -65,12 +65,15 @@ class Network(nn.Module):
     def representation(self, x: Tensor, taste: Taste) -> Tensor:
         """Representations ``[m, C, r]`` of features ``[m, d]`` as the person of each row sees them."""
         if taste.latent is not None:
-            x = torch.cat([x, taste.latent], dim=-1)
+            latent = taste.latent if taste.latent.ndim == 2 else taste.latent.mean(1)
+            x = torch.cat([x, latent], dim=-1)
         result: Tensor = self.head(x)
         return result
 
     def logits(self, rows: Pairs, batch: Batch, taste: Taste) -> Tensor:
         """Logits of a over b without noise, ``[n, Z]``: one column per component mixed as probabilities."""
+        if taste.latent is not None and taste.latent.ndim == 3:
+            return torch.cat([self.logits(rows, batch, each) for each in _components(taste)], dim=1)
         if taste.latent is None:
             # Responses are shared between comparisons: each is represented once.
             rep = self.representation(batch.x, taste)
@@ -90,6 +93,8 @@ class Network(nn.Module):
         Raises:
             NotSupported: the kernel allows cycles.
         """
+        if taste.latent is not None and taste.latent.ndim == 3:
+            return torch.cat([self.utilities(rows, items, batch, each) for each in _components(taste)], dim=1)
         x = batch.x[items]
         rep = self.representation(x, taste)
         utility = self._mixed(self.kernel.utility(rep, taste, self._prompts(rows, batch)), taste)
@@ -121,7 +126,9 @@ class Network(nn.Module):
 
     def outcome_log_probs(self, rows: Pairs, batch: Batch, taste: Taste) -> Tensor:
         """Log-probabilities of what would be recorded, per component, ``[n, Z, K]``."""
-        logit = self.logits(rows, batch, taste)
+        return self._recorded(self.logits(rows, batch, taste), rows)
+
+    def _recorded(self, logit: Tensor, rows: Pairs) -> Tensor:
         for noise in self.noises:
             shift = noise.shift(rows)  # type: ignore[operator]
             if shift is not None:
@@ -133,15 +140,24 @@ class Network(nn.Module):
 
     def log_prob(self, rows: Judgments, batch: Batch, taste: Taste) -> Tensor:
         """Log-likelihood of each judgment under each component, ``[n, Z]``, nats; weights not applied."""
+        return self.log_prob_at(self.values(rows, batch, taste), rows)
+
+    def values(self, rows: Judgments, batch: Batch, taste: Taste) -> Tensor:
+        """What a judgment depends on: logits of pairs or utilities of what is rated [n, Z], of lists [n, K, Z]."""
         if isinstance(rows, Pairs):
-            return self.choice.log_prob(self.outcome_log_probs(rows, batch, taste), rows)
+            return self.logits(rows, batch, taste)
+        if isinstance(rows, Ratings):
+            return self.utilities(rows, rows.item, batch, taste)
+        return self._list_utilities(rows, batch, taste)
+
+    def log_prob_at(self, values: Tensor, rows: Judgments) -> Tensor:
+        """Log-likelihood of each judgment, ``[n, Z]``, from its `values`."""
+        if isinstance(rows, Pairs):
+            return self.choice.log_prob(self._recorded(values, rows), rows)
         table = "ratings" if isinstance(rows, Ratings) else "rankings"
         for outcome in self.outcomes:
-            if outcome.table != table:
-                continue
-            if isinstance(rows, Ratings):
-                return outcome.log_prob(self.utilities(rows, rows.item, batch, taste), rows)  # type: ignore[operator,no-any-return]
-            return outcome.log_prob(self._list_utilities(rows, batch, taste), rows)  # type: ignore[operator,no-any-return]
+            if outcome.table == table:
+                return outcome.log_prob(values, rows)  # type: ignore[operator,no-any-return]
         raise NotSupported(f"this model has no outcome for {table}.")
 
     def _list_utilities(self, rows: Lists, batch: Batch, taste: Taste) -> Tensor:
@@ -165,7 +181,7 @@ class Network(nn.Module):
         for rows in batch.judgments():
             taste = self.population(rows, batch)
             log_prob = self.log_prob(rows, batch, taste)
-            weight = rows.weight
+            weight = rows.weight if taste.weight is None else rows.weight * taste.weight
             for noise in self.noises:
                 factor = noise.reweighed(-log_prob.detach().mean(-1), rows)  # type: ignore[operator]
                 weight = weight if factor is None else weight * factor
@@ -220,3 +236,9 @@ class Network(nn.Module):
         self.population.settle(self, batch)
         for noise in self.noises:
             noise.settle(self, batch)  # type: ignore[operator]
+
+
+def _components(taste: Taste) -> list[Taste]:
+    """One taste for each component that has its own latent numbers."""
+    assert taste.latent is not None
+    return [taste._replace(latent=each) for each in taste.latent.unbind(1)]
