@@ -43,8 +43,8 @@ class Composed(Answers):
         seed: of everything random.
         name: of the recipe, for reports.
 
-    Fitted state: `network_`, `plan_`, `encoder_`, `vocabulary_`, `shape_`, `report_`, `left_out_` (reason -> judgments), `notes_`,
-    `annotators_`, `training_fingerprints_`.
+    Fitted state: `network_`, `plan_`, `encoder_`, `vocabulary_`, `shape_`, `report_`, `left_out_` (reason ->
+    judgments), `notes_`, `annotators_`, `training_fingerprints_`.
     """
 
     def __init__(
