@@ -6,6 +6,7 @@ namespace here, so that it never has to know which array library it serves.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeAlias
 
@@ -143,4 +144,4 @@ def segment_sum(values: Array, code: Array, size: int) -> Array:
 
     n = rows.shape[0]
     membership = csc_array((np.ones(n, dtype=rows.dtype), labels, np.arange(n + 1)), shape=(size, n))
-    return np.asarray(membership @ rows.reshape(n, -1)).reshape(size, *rows.shape[1:])
+    return np.asarray(membership @ rows.reshape(n, math.prod(rows.shape[1:]))).reshape(size, *rows.shape[1:])

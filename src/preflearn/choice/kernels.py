@@ -116,7 +116,7 @@ def lexicographic(a: Array, b: Array, thresholds: Array) -> Array:
     Raises:
         ValueError: when the last axes do not agree.
 
-    Source: HERON, Bukharin et al. (2022), Deep reinforcement learning from hierarchical preference design, arXiv
+    Source: HERON, Bukharin et al. (2023), Deep reinforcement learning from hierarchical preference design, arXiv
     2309.02632 (official code, which discards a pair that no level decides).
     """
     xp, left, right = _pair(a, b)

@@ -11,7 +11,7 @@ from array_api_compat import array_namespace, device
 
 from preflearn.choice.arrays import Array, Namespace, as_float
 from preflearn.choice.stable import log_softmax, logistic, logsumexp, softplus
-from preflearn.choice.types import Derivatives
+from preflearn.choice.types import Derivatives, contract_log_prob
 
 
 def pairwise(relevance: Array, utility: Array, mask: Array | None = None) -> Array:
@@ -144,8 +144,8 @@ def pair_derivatives(weights: Array, utility: Array, beta: float = 1.0) -> Deriv
 def softmax(target: Array, utility: Array, mask: Array | None = None) -> Array:
     """Which item of the list is chosen, or ListNet's top-one shares.
 
-    ``sum_i target_i log softmax(u)_i``, ``[...]``. One-hot targets are a choice (Plackett-Luce stopped after the first place); soft ones usually come from
-    :func:`top_one` of relevances.
+    ``sum_i target_i log softmax(u)_i``, ``[...]``. One-hot targets are a choice (Plackett-Luce stopped after the
+    first place); soft ones usually come from :func:`top_one` of relevances.
 
     Args:
         target: ``[..., K]``, shares that sum to 1, or counts (everything is linear in them); 0 for padding.
@@ -154,9 +154,8 @@ def softmax(target: Array, utility: Array, mask: Array | None = None) -> Array:
 
     Source: Cao et al. (2007), Learning to rank: from pairwise approach to listwise approach (ListNet, top-one).
     """
-    xp, u = as_float(utility)
-    _, t = as_float(target, like=u)
-    return xp.sum(xp.where(t == 0, xp.zeros_like(t * u), t * log_softmax(u, mask)), axis=-1)
+    _, u = as_float(utility)
+    return contract_log_prob(target, log_softmax(u, mask))
 
 
 def softmax_derivatives(target: Array, utility: Array, mask: Array | None = None) -> Derivatives:
