@@ -26,7 +26,13 @@ def perceptron(inputs: int, hidden: Sequence[int], outputs: int, *, bias: bool, 
 
 
 class Layered(HeadModule):
-    """A perceptron whose outputs are arranged as ``[m, C, r]``; `constant` appends a coordinate of 1 to the input."""
+    """A perceptron whose outputs are arranged as ``[m, C, r]``.
+
+    Attributes:
+        constant: outputs also weigh a constant coordinate of 1. It is a bias, but one drawn and penalised like every
+            other weight: products of coordinates would otherwise grow through it at no cost.
+        linear: no hidden layers.
+    """
 
     def __init__(
         self,
@@ -40,21 +46,33 @@ class Layered(HeadModule):
         spread: float,
     ) -> None:
         super().__init__()
-        self.channels, self.width, self.constant = channels, width, constant
-        self.layers = perceptron(inputs + constant, hidden, channels * width, bias=bias)
+        self.channels, self.width, self.constant, self.spread = channels, width, constant, spread
+        self.layers = perceptron(inputs, hidden, channels * width, bias=bias or constant)
+        self.linear = not hidden
+        self.restart()
+
+    @property
+    def last(self) -> nn.Linear:
+        """The last layer."""
         last = self.layers[-1] if isinstance(self.layers, nn.Sequential) else self.layers
         assert isinstance(last, nn.Linear)
-        # One channel starts at zero: the problem is convex for linear heads. Several must start apart.
-        nn.init.normal_(last.weight, std=spread / math.sqrt(last.in_features)) if spread else nn.init.zeros_(
-            last.weight
-        )
-        self.linear = last is self.layers
+        return last
+
+    def restart(self) -> None:
+        """Draw the last layer anew. One channel starts at zero: the problem is convex for linear heads."""
+        last = self.last
+        spread = self.spread / math.sqrt(last.in_features)
+        for value in [last.weight] if last.bias is None else [last.weight, last.bias]:
+            drawn = self.spread and (value is last.weight or self.constant)
+            nn.init.normal_(value, std=spread) if drawn else nn.init.zeros_(value)
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.constant:
-            x = torch.cat([x, x.new_ones(x.shape[0], 1)], dim=1)
         flat: Tensor = self.layers(x)
         return flat.reshape(x.shape[0], self.channels, self.width)
+
+    def penalty(self, ridge: float) -> Tensor:
+        total = super().penalty(ridge)
+        return total + ridge / 2 * self.last.bias.square().sum() if self.constant else total
 
 
 @part("head", "utility")
@@ -103,6 +121,61 @@ class SkewRepresentation(Part):
         )
 
 
+@part("head", "point")
+@dataclass(frozen=True)
+class Point(Part):
+    """A point of `width` coordinates per channel: for ideal points, and as what a classifier of pairs reads.
+
+    Attributes:
+        width: q.
+        hidden: widths of hidden layers; none = linear.
+        spread: standard deviation of the initial coordinates.
+    """
+
+    width: int = 8
+    hidden: tuple[int, ...] = ()
+    spread: float = 0.3
+
+    def build(self, shape: Shape, inputs: int, channels: int) -> HeadModule:
+        return Layered(inputs, channels, self.width, self.hidden, bias=False, constant=False, spread=self.spread)
+
+
+class MeanAndVariance(HeadModule):
+    """Mean and variance of a normal utility, side by side along r."""
+
+    width = 2
+
+    def __init__(self, mean: Layered, spread: Layered) -> None:
+        super().__init__()
+        self.mean, self.spread = mean, spread
+        self.channels = mean.channels
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([self.mean(x), nn.functional.softplus(self.spread(x))], dim=-1)
+
+    def penalty(self, ridge: float) -> Tensor:
+        return self.mean.penalty(ridge) + self.spread.penalty(ridge)
+
+
+@part("head", "mean_variance")
+@dataclass(frozen=True)
+class MeanVariance(Part):
+    """A normal utility per channel: its mean and (softplus of another output) its variance, for the gaussian kernel.
+
+    Attributes:
+        hidden: widths of hidden layers of both; none = linear.
+        spread: standard deviation of the initial means, as for `utility`.
+    """
+
+    hidden: tuple[int, ...] = ()
+    spread: float = 0.5
+
+    def build(self, shape: Shape, inputs: int, channels: int) -> HeadModule:
+        start = self.spread if channels > 1 or self.hidden else 0.0
+        mean = Layered(inputs, channels, 1, self.hidden, bias=False, constant=False, spread=start)
+        return MeanAndVariance(mean, Layered(inputs, channels, 1, self.hidden, bias=True, constant=False, spread=0.0))
+
+
 class Joined(HeadModule):
     """Representations side by side along r."""
 
@@ -115,6 +188,9 @@ class Joined(HeadModule):
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.cat([head(x) for head in self.heads], dim=-1)
+
+    def penalty(self, ridge: float) -> Tensor:
+        return torch.stack([head.penalty(ridge) for head in self.heads]).sum()  # type: ignore[operator]
 
 
 @part("head", "join")
