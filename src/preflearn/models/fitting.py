@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import numpy as np
 import torch
+from torch import Tensor
 
 from preflearn.models.base import Part
 from preflearn.models.batch import Batch
+from preflearn.models.descent import Descent, descend, restart
 from preflearn.models.network import Network
 from preflearn.models.parts import part
 
@@ -48,32 +49,25 @@ class FullBatch(Part):
     tolerance: float = 1e-6
 
     def fit(self, network: Network, batch: Batch, seed: int) -> Report:
-        from scipy.optimize import minimize
-
+        network.to(batch.x.dtype)
         parameters = [p for p in network.parameters() if p.requires_grad]
-        dtype = batch.x.dtype
-        network.to(dtype)
 
-        def put(flat: np.ndarray[Any, Any]) -> None:
-            at = 0
-            with torch.no_grad():
-                for p in parameters:
-                    p.copy_(torch.as_tensor(flat[at : at + p.numel()], dtype=dtype).reshape(p.shape))
-                    at += p.numel()
-
-        def value(flat: np.ndarray[Any, Any]) -> tuple[float, np.ndarray[Any, Any]]:
-            put(flat)
-            for p in parameters:
-                p.grad = None
+        def loss() -> Tensor:
             cost = network.objective(batch)
-            loss = (cost.per_unit.sum() + cost.extra + cost.penalty) / cost.weight
-            loss.backward()  # type: ignore[no-untyped-call]
-            grads = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
-            return float(loss.detach()), torch.cat([g.reshape(-1) for g in grads]).double().numpy()
+            # Summed in float64: what is left to gain near the end is below the precision of a float32 sum.
+            return (cost.per_unit.double().sum() + cost.extra + cost.penalty) / cost.weight
 
-        start = torch.cat([p.detach().reshape(-1) for p in parameters]).double().numpy()
-        found = minimize(
-            value, start, jac=True, method="L-BFGS-B", options={"maxiter": self.iterations, "gtol": self.tolerance}
-        )
-        put(found.x)
-        return Report(float(found.fun), int(found.nit), bool(found.success))
+        ends: list[Descent] = []
+        best: dict[str, Tensor] = {}
+        for start in range(self.starts):
+            if start:
+                torch.manual_seed(seed + start)
+                restart(network)
+            ends.append(descend(parameters, loss, iterations=self.iterations, tolerance=self.tolerance))
+            if ends[-1].value <= min(end.value for end in ends):
+                best = {name: value.clone() for name, value in network.state_dict().items()}
+        network.load_state_dict(best)
+        total = float(sum(rows.weight.sum() for rows in batch.judgments()))
+        ends.sort(key=lambda end: end.value)
+        value, iterations, converged = ends[0]
+        return Report(total * value, iterations, converged, tuple(total * end.value for end in ends))
