@@ -36,8 +36,8 @@ class Batch(NamedTuple):
     """[m] which of those asked for."""
     vectors: Vectors
     """[m, d]"""
-    tokens: Ints
-    """[m] length of the input before anything was cut off; 0 where it is not counted."""
+    cut: Ints
+    """[m] tokens of each input that the model did not read."""
     work: int
     """Share of `Job.work` that this was."""
 
@@ -55,7 +55,7 @@ class Found(NamedTuple):
 
     vectors: Vectors
     """[n, d]; d is 0 when nothing was asked for."""
-    tokens: Ints
+    cut: Ints
     """[n]"""
 
 
@@ -91,7 +91,7 @@ def through_cache(
     _, first, inverse = np.unique(np.stack([high, low], axis=1), axis=0, return_index=True, return_inverse=True)
     high, low = high[first], low[first]
     store = _Store(cache_directory() / "vectors" / blake2b(signature.encode(), digest_size=12).hexdigest(), signature)
-    vectors, tokens, known = store.read(high, low)
+    vectors, cut, known = store.read(high, low)
     missing = np.flatnonzero(~known)
     if missing.size:
         job = compute(first[missing])
@@ -100,11 +100,22 @@ def through_cache(
                 at = missing[batch.places]
                 if vectors.shape[1] == 0:
                     vectors = np.zeros((first.size, batch.vectors.shape[1]), dtype=np.float32)
-                store.append(high[at], low[at], batch.tokens, batch.vectors)
-                vectors[at], tokens[at] = batch.vectors, batch.tokens
+                store.append(high[at], low[at], batch.cut, batch.vectors)
+                vectors[at], cut[at] = batch.vectors, batch.cut
                 advance(batch.work)
     inverse = inverse.reshape(-1)
-    return Found(vectors[inverse], tokens[inverse])
+    return Found(vectors[inverse], cut[inverse])
+
+
+def cut_note(cut: Ints, where: str, table: str, model: str) -> tuple[str, ...]:
+    """A sentence when inputs were cut; none otherwise."""
+    n = int((cut > 0).sum())
+    if not n:
+        return ()
+    return (
+        f"{n:,} of {cut.size:,} {table} are longer than what {model} reads: "
+        f"up to {int(cut.max()):,} tokens are cut off at the {where}.",
+    )
 
 
 def _numbers(keys: pl.Series) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]:
@@ -118,14 +129,14 @@ def _numbers(keys: pl.Series) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.ui
 
 def _record(dimension: int) -> np.dtype[Any]:
     return np.dtype(
-        [("high", "<u8"), ("low", "<u4"), ("tokens", "<u4"), ("check", "<u8"), ("vector", "<f4", (dimension,))]
+        [("high", "<u8"), ("low", "<u4"), ("cut", "<u4"), ("check", "<u8"), ("vector", "<f4", (dimension,))]
     )
 
 
 def _check(records: npt.NDArray[Any]) -> npt.NDArray[np.uint64]:
     """[n] a sum over everything else in the record; one more, so that a record of zeros does not pass."""
     words = np.ascontiguousarray(records["vector"]).view("<u4")
-    total = words.sum(axis=1, dtype=np.uint64) + records["low"] + records["tokens"] + np.uint64(1)
+    total = words.sum(axis=1, dtype=np.uint64) + records["low"] + records["cut"] + np.uint64(1)
     return np.asarray(total + (records["high"] >> np.uint64(1)), dtype=np.uint64)
 
 
@@ -140,9 +151,9 @@ class _Store:
     def read(
         self, high: npt.NDArray[np.uint64], low: npt.NDArray[np.uint64]
     ) -> tuple[Vectors, Ints, npt.NDArray[np.bool_]]:
-        """Vectors [n, d], token counts [n] and whether they are known [n]."""
+        """Vectors [n, d], tokens cut off [n] and whether they are known [n]."""
         known = np.zeros(high.size, dtype=np.bool_)
-        tokens = np.zeros(high.size, dtype=np.int64)
+        cut = np.zeros(high.size, dtype=np.int64)
         vectors: Vectors = np.zeros((high.size, 0), dtype=np.float32)
         for path in sorted(self.directory.glob("*.vectors")) if high.size else ():
             dimension = int(path.name.partition(".")[0])
@@ -164,20 +175,20 @@ class _Store:
                 at, records = hit[start : start + (1 << 15)], stored[taken[start : start + (1 << 15)]]
                 good = (records["check"] == _check(records)) & (records["low"] == low[at])
                 vectors[at[good]] = records["vector"][good]
-                tokens[at[good]] = records["tokens"][good]
+                cut[at[good]] = records["cut"][good]
                 known[at[good]] = True
-        return vectors, tokens, known
+        return vectors, cut, known
 
     def append(
         self,
         high: npt.NDArray[np.uint64],
         low: npt.NDArray[np.uint64],
-        tokens: Ints,
+        cut: Ints,
         vectors: Vectors,
     ) -> None:
         """Write one batch through to the file."""
         records = np.zeros(high.size, dtype=_record(vectors.shape[1]))
-        records["high"], records["low"], records["tokens"], records["vector"] = high, low, tokens, vectors
+        records["high"], records["low"], records["cut"], records["vector"] = high, low, cut, vectors
         records["check"] = _check(records)
         file = self._file or self._open(vectors.shape[1])
         file.write(records.tobytes())

@@ -5,17 +5,25 @@ Finding a model and knowing its identity imports no torch; loading one does.
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import shutil
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, redirect_stderr, suppress
 from hashlib import blake2b
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from preflearn.backbones.cache import cache_directory
-from preflearn.errors import InputError, MissingDependency
+from preflearn.errors import InputError, MissingDependency, NotSupported
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+DTYPES = ("float32", "bfloat16", "float16")
 
 
 class Package(NamedTuple):
@@ -138,18 +146,136 @@ def _from_hub(model: str, revision: str | None) -> Located:
     return Located(path, f"{model}@{path.name}")
 
 
+class Loaded(NamedTuple):
+    """A model with its tokenizer."""
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    path: Path
+    """The directory it was loaded from."""
+
+
+def load_backbone(model: str, *, revision: str | None = None, dtype: str = "float32") -> Loaded:
+    """A language model or encoder without its head, for hidden states; on the CPU, in evaluation mode.
+
+    Args:
+        model: as `locate` reads it; a GGUF file is first converted (see `weights_directory`).
+        dtype: of the weights: float32, bfloat16, float16.
+
+    Raises:
+        InputError: the model cannot be found or loaded.
+        NotSupported: it has an encoder and a decoder.
+        MissingDependency: torch or transformers is not installed.
+    """
+    return _load("AutoModel", model, revision, dtype)
+
+
+def load_causal_lm(model: str, *, revision: str | None = None, dtype: str = "float32") -> Loaded:
+    """A causal language model with its head; otherwise as `load_backbone`."""
+    return _load("AutoModelForCausalLM", model, revision, dtype)
+
+
+def weights_directory(model: str, revision: str | None = None) -> Path:
+    """The Hugging Face directory of a model.
+
+    A GGUF file is converted to one in the cache, once: weights in float32 as safetensors, configuration and tokenizer.
+    Several processes may ask at the same time; one converts.
+
+    Raises:
+        InputError: as `locate`; or the file cannot be converted.
+    """
+    found = locate(model, revision)
+    if found.path.is_dir():
+        return found.path
+    if found.path.suffix != ".gguf":
+        raise InputError("this is neither a directory nor a .gguf file.", path=found.path)
+    target = cache_directory() / "models" / f"{found.path.stem}-{found.identity[:12]}"
+    if not target.is_dir():
+        from filelock import FileLock
+
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{target}.lock"):
+            if not target.is_dir():
+                _convert(found.path, target)
+    return target
+
+
+def _load(kind: str, model: str, revision: str | None, dtype: str) -> Loaded:
+    try:
+        import torch
+        import transformers
+    except ImportError as error:
+        raise MissingDependency(error.name or "transformers", "text") from error
+    if dtype not in DTYPES:
+        raise InputError("the dtype is not known.", value=dtype, cure=f"It is one of {', '.join(DTYPES)}.")
+    path = weights_directory(model, revision)
+    try:
+        with quiet_loading():
+            config = transformers.AutoConfig.from_pretrained(path, local_files_only=True)
+            if config.is_encoder_decoder:
+                raise NotSupported(f"{model}: models with an encoder and a decoder have no single hidden state.")
+            tokenizer = transformers.AutoTokenizer.from_pretrained(path, local_files_only=True)
+            loaded = getattr(transformers, kind).from_pretrained(
+                path, dtype=getattr(torch, dtype), local_files_only=True
+            )
+    except (OSError, ValueError, KeyError) as error:
+        said = str(error).strip().partition("\n")[0]
+        raise InputError(f"the model cannot be loaded: {said}", path=path) from error
+    return Loaded(loaded.eval(), tokenizer, path)
+
+
+def _convert(gguf: Path, target: Path) -> None:
+    """Write the directory beside its place, then move it there: an interrupted conversion leaves nothing usable."""
+    try:
+        import torch
+        import transformers
+        from safetensors.torch import save_file
+    except ImportError as error:
+        raise MissingDependency(error.name or "transformers", "text") from error
+    try:
+        # This takes half a minute: on a terminal its own progress is shown.
+        with nullcontext() if sys.stderr.isatty() else redirect_stderr(io.StringIO()):
+            source: dict[str, Any] = {"gguf_file": gguf.name, "local_files_only": True}
+            tokenizer = transformers.AutoTokenizer.from_pretrained(gguf.parent, **source)
+            model = transformers.AutoModelForCausalLM.from_pretrained(gguf.parent, dtype=torch.float32, **source)
+    except ImportError as error:
+        raise InputError(
+            f"the file cannot be read: {error}", path=gguf, cure="Type: pip install gguf accelerate"
+        ) from error
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(f"the file cannot be converted: {error}", path=gguf) from error
+    part = target.with_name(f"{target.name}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir()
+    # transformers refuses to save a model that came from GGUF, so each piece is written by itself.
+    weights: dict[str, Any] = {}
+    seen: set[int] = set()
+    for name, tensor in model.state_dict().items():
+        if tensor.data_ptr() not in seen:
+            weights[name] = tensor.contiguous()
+            seen.add(tensor.data_ptr())
+    save_file(weights, part / "model.safetensors", metadata={"format": "pt"})
+    config = {key: value for key, value in model.config.to_dict().items() if key != "quantization_config"}
+    config |= {"architectures": [type(model).__name__], "dtype": "float32"}
+    (part / "config.json").write_text(json.dumps(config, indent=2), encoding="utf-8")
+    if model.generation_config is not None:
+        model.generation_config.save_pretrained(part)
+    tokenizer.save_pretrained(part)
+    part.rename(target)
+
+
 @contextmanager
 def quiet_loading() -> Iterator[None]:
     """No bars for loading weights: they are loaded in a second or two."""
     from transformers.utils import logging
 
     shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         yield
     finally:
         if shown:
-            logging.enable_progress_bar()
+            logging.enable_progress_bar()  # type: ignore[no-untyped-call]
 
 
 def device() -> Any:

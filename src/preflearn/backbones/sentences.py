@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from preflearn.backbones.batching import length_batches
-from preflearn.backbones.cache import Batch, Job, through_cache
-from preflearn.backbones.load import device, locate, quiet_loading
+from preflearn.backbones.cache import Batch, Job, cut_note, through_cache
+from preflearn.backbones.load import Located, device, locate, quiet_loading
 from preflearn.backbones.rows import Conversation, Inputs, Of, all_rows, prompt_inputs, response_inputs
 from preflearn.backbones.types import Encoded, Mask, Vectors
 from preflearn.data.arrays import Ints
@@ -95,28 +95,10 @@ class SentenceTransformer:
         )
         out = np.zeros((height, found.vectors.shape[1]), dtype=np.float32)
         out[inputs.rows] = found.vectors
-        limit = self._limit()
-        cut = int((found.tokens > limit).sum()) if limit else 0
-        if not cut:
-            return out, ()
-        longest = int(found.tokens.max())
-        return out, (
-            f"{cut:,} of {inputs.rows.size:,} {inputs.table} are longer than the {limit:,} tokens that {self.model} "
-            f"reads (the longest has {longest:,}): what comes after is not seen.",
-        )
-
-    def _limit(self) -> int | None:
-        """Tokens that are read; from the model's files, so that nothing is loaded for cached vectors."""
-        if self.max_length is not None:
-            return self.max_length
-        path = locate(self.model, self.revision).path / "sentence_bert_config.json"
-        if not path.is_file():
-            return None
-        found = json.loads(path.read_text(encoding="utf-8")).get("max_seq_length")
-        return found if isinstance(found, int) else None
+        return out, cut_note(found.cut, "end", inputs.table, self.model)
 
     def _job(self, conversations: list[Conversation]) -> Job:
-        model = _loaded(self.model, self.revision, self.max_length)
+        model = _loaded(locate(self.model, self.revision), self.max_length)
         texts = [self.prefix + _text(conversation) for conversation in conversations]
         tokens = _token_counts(model, texts)
         limit = model.max_seq_length
@@ -132,7 +114,7 @@ class SentenceTransformer:
                     convert_to_numpy=True,
                     show_progress_bar=False,
                 )
-                yield Batch(places, vectors.astype(np.float32), tokens[places], int(read[places].sum()))
+                yield Batch(places, vectors.astype(np.float32), (tokens - read)[places], int(read[places].sum()))
 
         return Job(int(read.sum()), run())
 
@@ -157,17 +139,17 @@ def _token_counts(model: sentence_transformers.SentenceTransformer, texts: list[
 
 
 @lru_cache(maxsize=2)
-def _loaded(model: str, revision: str | None, max_length: int | None) -> sentence_transformers.SentenceTransformer:
+def _loaded(found: Located, max_length: int | None) -> sentence_transformers.SentenceTransformer:
     try:
         from sentence_transformers import SentenceTransformer as Model
     except ImportError as error:
         raise MissingDependency("sentence-transformers", "text") from error
-    path = locate(model, revision).path
+    path = found.path
     if not (path / "modules.json").is_file():
         raise InputError(
             "this is not a sentence-transformers model (there is no modules.json).",
             path=path,
-            cure=f"For a language model's hidden states: {{hidden_state: {{model: {model}}}}}.",
+            cure=f"For a language model's hidden states: {{hidden_state: {{model: {path}}}}}.",
         )
     with quiet_loading():
         loaded = Model(str(path), device=str(device()), local_files_only=True)

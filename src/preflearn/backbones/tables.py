@@ -66,7 +66,8 @@ class Columns:
     names: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        names = (self.names,) if isinstance(self.names, str) else tuple(self.names)
+        given: Any = self.names
+        names = (given,) if isinstance(given, str) else tuple(given)
         if not names:
             raise InputError("no columns are named.", cure="Give at least one: {columns: [length]}.")
         object.__setattr__(self, "names", names)
