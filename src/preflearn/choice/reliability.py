@@ -156,7 +156,7 @@ def profile_flip_rate(
 
     Returns:
         The maximum of the parabola through the best point and its neighbours (the best point itself at an end), and
-        the interval, linear between grid points.
+        the interval, interpolated between grid points; an end of the grid says that the data does not bound the rate.
 
     Raises:
         ValueError: unless rates increase within [0, 1], and the log-likelihoods are finite numbers, one for each.
@@ -176,24 +176,22 @@ def profile_flip_rate(
             slope = fall + bend * left
             step = -slope / (2 * bend)
             rate, top = rate + float(step), top + float(slope * step + bend * step * step)
-    bound = top - 0.5 * NormalDist().inv_cdf(0.5 * (1 + level)) ** 2
-    return FlipProfile(
-        rate, _crossing(x[: best + 1], y[: best + 1], bound), _crossing(x[best:], y[best:], bound), top - y
-    )
+    drop = top - y
+    # The root of the deviance is linear where the likelihood is a parabola, so a coarse grid does not narrow it.
+    root, bound = np.sqrt(2 * np.clip(drop, 0, None)), NormalDist().inv_cdf(0.5 * (1 + level))
+    low = _crossing(rate, x[x < rate][::-1], root[x < rate][::-1], bound)
+    high = _crossing(rate, x[x > rate], root[x > rate], bound)
+    return FlipProfile(rate, low, high, drop)
 
 
-def _crossing(x: npt.NDArray[np.float64], y: npt.NDArray[np.float64], bound: float) -> float:
-    """Where y falls below ``bound``, going from its maximum (one end) to the other end, or that end."""
-    outward = y.argmax() == 0
-    x, y = (x, y) if outward else (x[::-1], y[::-1])
-    below = np.flatnonzero(y < bound)
-    if not below.size:
-        return float(x[-1])
-    j = int(below[0])
-    if j == 0:
-        return float(x[0])
-    share = (y[j - 1] - bound) / (y[j - 1] - y[j])
-    return float(x[j - 1] + share * (x[j] - x[j - 1]))
+def _crossing(rate: float, x: npt.NDArray[np.float64], root: npt.NDArray[np.float64], bound: float) -> float:
+    """Where the root, 0 at ``rate``, first exceeds ``bound`` on the way outward through ``x``, or the last of ``x``."""
+    above = np.flatnonzero(root > bound)
+    if not above.size:
+        return float(x[-1]) if x.size else rate
+    j = int(above[0])
+    inner, inner_root = (float(x[j - 1]), float(root[j - 1])) if j else (rate, 0.0)
+    return inner + (bound - inner_root) / (float(root[j]) - inner_root) * (float(x[j]) - inner)
 
 
 def keep_share(step: float, flip_rate: float, ramp: float) -> float:
