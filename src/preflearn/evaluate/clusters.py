@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -10,7 +11,9 @@ import polars as pl
 
 from preflearn.data.columns import attach
 from preflearn.data.tables import PreferenceData
+from preflearn.errors import InputError
 from preflearn.evaluate.intervals import Floats, Ints, Units
+from preflearn.evaluate.questions import ENOUGH
 
 _SHORT = {"annotator": "annotator_id", "prompt": "prompt_id"}
 ROWS = "rows"
@@ -32,6 +35,11 @@ class Clusters(NamedTuple):
     loose: int
 
     @property
+    def recorded(self) -> int:
+        """Different recorded values."""
+        return self.size - self.loose
+
+    @property
     def unit(self) -> str:
         """The singular word for people."""
         return {"annotator_id": "annotator", "prompt_id": "prompt", ROWS: "judgment"}.get(
@@ -41,7 +49,7 @@ class Clusters(NamedTuple):
     def take(self, keep: npt.NDArray[np.bool_] | npt.NDArray[np.intp]) -> Clusters:
         """The clusters of some rows, numbered anew in the same order."""
         present, code = np.unique(self.code[keep], return_inverse=True)
-        return Clusters(self.name, code.astype(np.int64), len(present), self.loose)
+        return Clusters(self.name, code.astype(np.int64), len(present), int((present >= self.recorded).sum()))
 
     def units(self, count: Floats) -> Units:
         """What to resample; without clusters every judgment is a unit, and a row with a count is so many of them."""
@@ -72,6 +80,29 @@ def clusters(data: PreferenceData, table: str, by: str | None, rows: npt.NDArray
         if by is not None or values.drop_nulls().n_unique() > 1:
             return _coded(column, values, frame["key"])
     return _coded(ROWS, pl.Series([None] * frame.height, dtype=pl.String), frame["key"])
+
+
+def ways(
+    data: PreferenceData, table: str, by: str | Sequence[str] | None, rows: npt.NDArray[np.bool_]
+) -> tuple[Clusters, ...]:
+    """One or two clusterings of the chosen rows, which intervals are to respect.
+
+    Args:
+        by: one or two columns as in `clusters`; None: prompts and annotators where there are `ENOUGH` of both, the one
+            there are enough of (intervals are then about just these prompts, or people), else what `clusters` takes.
+
+    Raises:
+        InputError: no such column, or more than two.
+    """
+    if isinstance(by, str):
+        return (clusters(data, table, by, rows),)
+    if by is None:
+        both = [clusters(data, table, short, rows) for short in ("prompt", "annotator")]
+        enough = tuple(found for found in both if found.recorded >= ENOUGH)
+        return enough or (clusters(data, table, None, rows),)
+    if not 1 <= len(by) <= 2:
+        raise InputError("intervals respect one or two clusterings.", value=list(by), cure="Name one or two columns.")
+    return tuple(clusters(data, table, name, rows) for name in by)
 
 
 def crossing(one: Clusters, other: Clusters) -> Clusters:

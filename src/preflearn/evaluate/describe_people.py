@@ -8,11 +8,10 @@ import polars as pl
 
 from preflearn.data.schema import JUDGMENTS
 from preflearn.data.tables import PreferenceData
-from preflearn.evaluate.plain import Spread, spread
+from preflearn.evaluate.plain import NOT_RECORDED, Spread, spread
 
 TRAITS = ("kind", "panel", "group", "language", "country", "model")
 SHOWN_VALUES = 30
-NOT_RECORDED = "(not recorded)"
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -22,7 +23,7 @@ Ints = npt.NDArray[np.int64]
 
 MAX_UNITS = 5_000
 """More clusters than this are dealt at random into so many groups, which are resampled instead."""
-_BLOCK = 4_000_000
+_BLOCK = 5_000_000
 """Resampling weights held in memory at once."""
 
 
@@ -256,6 +257,14 @@ class Bootstrap:
 
     def weights(self) -> Iterator[Floats]:
         """Blocks [b, units] of resampling weights, `replicates` rows in all."""
+        return iter(self._few) if self._few is not None else self._draw()
+
+    @cached_property
+    def _few(self) -> list[Floats] | None:
+        """All weights, kept for the next pass where they are one block."""
+        return list(self._draw()) if self.replicates * self.units.size <= _BLOCK else None
+
+    def _draw(self) -> Iterator[Floats]:
         size, frequency = self.units.size, self.units.frequency
         generator = np.random.default_rng(self.seed)
         step = max(1, _BLOCK // max(size, 1))

@@ -98,6 +98,27 @@ def mirrored_area(mass: Floats, edge: Floats) -> Floats:
         return np.asarray(0.5 + 0.5 * (edge * (2 * upto - mass)).sum(axis=-1) / total**2)
 
 
+def mirrored_areas(edges: Edges, q: Floats, group: npt.NDArray[np.int64], groups: int) -> Floats:
+    """`mirrored_area` of each group by itself: [groups], NaN where nothing is decided.
+
+    Args:
+        edges: contributions, [n].
+        q: confidence max(p, 1 - p), equal where it is to count as equal, [n].
+        group: [n], 0 .. groups - 1.
+    """
+    order = np.lexsort((q, group))
+    owner, value = group[order], q[order]
+    fresh = np.ones(len(order), np.bool_)
+    fresh[1:] = (owner[1:] != owner[:-1]) | (value[1:] != value[:-1])
+    block = np.cumsum(fresh) - 1
+    mass, edge = edge_sums(Edges(edges.mass[order], edges.edge[order]), block, int(fresh.sum()))
+    owner = owner[fresh]
+    total = np.bincount(owner, weights=mass, minlength=groups)
+    upto = np.cumsum(mass) - (np.cumsum(total) - total)[owner]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray(0.5 + 0.5 * np.bincount(owner, weights=edge * (2 * upto - mass), minlength=groups) / total**2)
+
+
 def _expected(mass: Floats, loss: Floats) -> Floats:
     """`mass * loss` with 0 * inf = 0."""
     return np.where(mass > 0, mass * np.where(mass > 0, loss, 0.0), 0.0)

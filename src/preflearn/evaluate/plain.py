@@ -10,6 +10,9 @@ import polars as pl
 
 from preflearn.evaluate.figures import Figure
 
+NOT_RECORDED = "(not recorded)"
+"""The group of whatever has no value."""
+
 
 def plain(value: Any) -> Any:
     """Dataclasses and named tuples as dictionaries, figures as `{value, low, high, n}`, all the way down."""

@@ -77,17 +77,19 @@ def predictions(
 
 
 def overlap(source: object, data: PreferenceData, rows: Bools) -> Bools | None:
-    """Which rows of `data.comparisons` the model was trained on: [n]; None when it does not say.
+    """Which rows of `data.comparisons` the model was trained (or calibrated) on: [n]; None when it does not say.
 
-    A model says so by `training_fingerprints_`: the `row_fingerprints` of its training data.
+    A model says so by `training_fingerprints_`: the `row_fingerprints` of its training data; and by
+    `calibration_fingerprints_` for what its temperature was fitted to.
     """
-    known = getattr(source, "training_fingerprints_", None)
-    if known is None:
+    told = [getattr(source, name, None) for name in ("training_fingerprints_", "calibration_fingerprints_")]
+    known = [np.fromiter(one, np.uint64, len(one)) for one in told if one is not None]
+    if not known:
         return None
     found = np.zeros(len(rows), np.bool_)
     asked = data.replace(comparisons=data.comparisons.filter(pl.Series(rows)))
-    found[rows] = np.isin(row_fingerprints(asked), np.fromiter(known, np.uint64, len(known)))
-    return found
+    found[rows] = np.isin(row_fingerprints(asked), np.concatenate(known))
+    return None if told[0] is None and not found.any() else found
 
 
 def _ask(model: PreferenceModel, data: PreferenceData, rows: Bools) -> Predictions:
@@ -147,13 +149,19 @@ def _three(answer: OutcomeProbabilities, n: int) -> Floats:
 def _column_of(outcome: str, outcomes: Sequence[str]) -> int:
     if outcome in _TIES:
         return 1
-    side = _SIDE.fullmatch(outcome)
+    side = side_of(outcome)
     if side is None:
         raise InputError(
             f"the model knows an outcome {outcome!r} that cannot be scored (all: {', '.join(outcomes)}).",
             cure="Outcomes are a, b (with grades: a1, b2), tie, both_good, both_bad, skip.",
         )
-    return 0 if side[1] == "a" else 2
+    return 0 if side == "a" else 2
+
+
+def side_of(outcome: str) -> str | None:
+    """The side that an outcome is a win of (a, b; graded: a1, b2), or None."""
+    found = _SIDE.fullmatch(outcome)
+    return found[1] if found else None
 
 
 def _decided(table: Floats) -> Floats:

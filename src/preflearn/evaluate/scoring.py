@@ -17,6 +17,7 @@ from preflearn.evaluate.clusters import ROWS, Clusters, clusters, qualified
 from preflearn.evaluate.figures import Figure
 from preflearn.evaluate.intervals import Ints, Settings
 from preflearn.evaluate.labels import Labels, labels
+from preflearn.evaluate.plain import NOT_RECORDED
 from preflearn.evaluate.predictions import overlap, predictions
 from preflearn.evaluate.scores import Counts, Scores
 from preflearn.protocols import OutcomeProbabilities, PreferenceModel
@@ -24,7 +25,6 @@ from preflearn.protocols import OutcomeProbabilities, PreferenceModel
 Bools = npt.NDArray[np.bool_]
 
 MAX_GROUPS = 5_000
-NOT_RECORDED = "(not recorded)"
 FEW_CLUSTERS = 20
 
 

@@ -31,7 +31,7 @@ def logistic_slope(
 
     Args:
         x: difference between side a and side b, [n].
-        y: 1 where a won, 0 where b won, [n].
+        y: share that a won: 1, 0, or between for soft labels, [n].
         count: judgments that each row stands for, [n].
         cluster: cluster of each row, [n]; -1 = every judgment is its own.
         unit: what a cluster is, for the reason when there is only one.
@@ -44,10 +44,11 @@ def logistic_slope(
 
 
 def _fit(x: Floats, y: Floats, count: Floats, cluster: Ints, n: int, level: float, unit: str) -> Figure:
-    toward = np.where(y > 0.5, x, -x)[(count > 0) & (x != 0)]
-    if not toward.size:
+    along = float(count @ (np.maximum(x, 0) * y + np.maximum(-x, 0) * (1 - y)))
+    against = float(count @ (np.maximum(x, 0) * (1 - y) + np.maximum(-x, 0) * y))
+    if not along + against > 0:
         raise NotComputable("the sides never differ in it")
-    if (toward > 0).all() or (toward < 0).all():
+    if not along > 0 or not against > 0:
         raise NotComputable("the choice follows it without exception, so the slope has no finite estimate")
     beta = 0.0
     for _ in range(_ITERATIONS):
