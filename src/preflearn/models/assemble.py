@@ -28,6 +28,13 @@ Rows = npt.NDArray[np.int64]
 Reasons = Mapping[str, float]
 
 
+class Contexts(NamedTuple):
+    """Contexts by their text, and their features [G, d'']."""
+
+    names: Sequence[str]
+    values: Matrix
+
+
 class Features(NamedTuple):
     """What an encoder and the controls said about a data set.
 
@@ -35,11 +42,13 @@ class Features(NamedTuple):
         responses: [R, d], standardised.
         prompts: [P, d'], standardised, where a part needs them.
         controls: of responses, [R, p], not yet scaled.
+        contexts: of judgments, where a part needs them.
     """
 
     responses: Matrix
     prompts: Matrix | None = None
     controls: Matrix | None = None
+    contexts: Contexts | None = None
 
 
 class Assembled(NamedTuple):
@@ -89,6 +98,7 @@ def assemble(
     batch = Batch(
         x=torch.as_tensor(features.responses, dtype=dtype),
         prompts=None if features.prompts is None else torch.as_tensor(features.prompts, dtype=dtype),
+        contexts=None if features.contexts is None else torch.as_tensor(features.contexts.values, dtype=dtype),
         attributes=attributes,
         **kinds,
     )
@@ -196,7 +206,7 @@ def _kept(frame: pl.DataFrame, keep: Rows) -> pl.DataFrame:
 
 def _frame(data: PreferenceData, table: str, vocabulary: Vocabulary, names: Sequence[str]) -> pl.DataFrame:
     """The named columns of a table (null where not recorded) with annotator, prompt and code columns beside them."""
-    wanted = {"__annotator": f"{table}.annotator_id", "__prompt": "prompt_id"}
+    wanted = {"__annotator": f"{table}.annotator_id", "__prompt": "prompt_id", "__context": f"{table}.context"}
     wanted |= {f"__{alias}": name for alias, name in vocabulary.names.items()}
     attached = attach(data, table, wanted).select(list(wanted)).collect()
     return pl.concat([data.select(table, list(names)).collect(), attached], how="horizontal")
@@ -215,6 +225,8 @@ def _who(source: _Source, frame: pl.DataFrame, table: str) -> Who:
                 cure="This model looks at the prompt: every judgment needs one.",
             )
     columns = {alias: _long(codes(frame[f"__{alias}"], known)) for alias, known in vocabulary.columns.items()}
+    if source.features.contexts is not None:
+        columns["context_row"] = _long(codes(frame["__context"], source.features.contexts.names))
     return Who(_long(codes(frame["__annotator"], vocabulary.annotators)), _long(prompt), columns)
 
 

@@ -31,7 +31,7 @@ class Shape:
     """Sizes that modules are built from.
 
     Attributes:
-        features, prompts: columns of `Batch.x` and `Batch.prompts` (0 = not asked for).
+        features, prompts, contexts: columns of `Batch.x`, `Batch.prompts` and `Batch.contexts` (0 = not asked for).
         annotators: people known to the model.
         attributes: columns of `Batch.attributes`.
         codes: number of known values of each code column that parts asked for.
@@ -42,6 +42,7 @@ class Shape:
 
     features: int
     prompts: int = 0
+    contexts: int = 0
     annotators: int = 0
     attributes: int = 0
     codes: Mapping[str, int] = field(default_factory=dict)
@@ -55,6 +56,8 @@ class Part:
 
     needs_prompts: ClassVar[bool] = False
     """Whether features of prompts are needed (then every judgment must have one prompt)."""
+    needs_contexts: ClassVar[bool] = False
+    """Whether features of the contexts of judgments are needed."""
     needs_annotators: ClassVar[bool] = False
     """Whether judgments must say who made them."""
     mixes_points: ClassVar[bool] = False
@@ -80,7 +83,8 @@ class Taste(NamedTuple):
     """Who is asked, as a population sees it. Every field may be None: then it plays no role.
 
     Attributes:
-        weights: shares of channels or prototypes, mixed as utilities or points, [n, C].
+        weights: shares of channels or prototypes, mixed as utilities or points, [n, C]; or [n, Z, C] where each of Z
+            components mixed as probabilities has its own.
         log_weights: log-probabilities of components, mixed as probabilities, [n, Z].
         unit: which judgments share one component, [n]; None = each has its own.
         units: number of units.

@@ -113,11 +113,14 @@ class Batch:
     Attributes:
         x: features of responses, [R, d].
         prompts: features of prompts, [P, d'], where a part needs them.
+        contexts: features of the contexts of judgments, [G, d''], where a part needs them; `who.columns["context_row"]`
+            points into them.
         attributes: of the annotators known to the model, [U, p], where a part needs them.
     """
 
     x: Tensor
     prompts: Tensor | None = None
+    contexts: Tensor | None = None
     attributes: Tensor | None = None
     pairs: Pairs | None = None
     lists: Lists | None = None

@@ -21,6 +21,7 @@ from preflearn.errors import InputError
 from preflearn.models.answers import Answers
 from preflearn.models.assemble import Assembled, Features, assemble
 from preflearn.models.base import Part
+from preflearn.models.contexts import contexts_of
 from preflearn.models.fitting import Report
 from preflearn.models.parts import from_spec
 from preflearn.models.plan import Plan, moments, needed_responses, of_one_criterion, shape_of
@@ -147,12 +148,12 @@ class Composed(Answers):
     def _learned_features(self, data: PreferenceData) -> Features:
         """Features of the training data; their moments become part of the vocabulary."""
         needed = needed_responses(data, self.plan_.tables)
-        raw = self._raw_features(data, needed)
+        raw = self._raw_features(data, needed, self.plan_.tables)
         if self.standardise:
             centre, scale = moments(raw.responses[needed])
             self.vocabulary_ = replace(self.vocabulary_, centre=centre, scale=scale)
             if raw.prompts is not None:
-                centre, scale = moments(raw.prompts)
+                centre, scale = moments(raw.prompts[np.any(raw.prompts != 0, axis=1)])
                 self.vocabulary_ = replace(self.vocabulary_, prompt_centre=centre, prompt_scale=scale)
         return standardised(raw, self.vocabulary_)
 
@@ -160,7 +161,7 @@ class Composed(Answers):
         self, data: PreferenceData, tables: Sequence[str], needed: npt.NDArray[np.bool_] | None = None
     ) -> Features:
         needed = needed_responses(data, tables) if needed is None else needed
-        raw = self._raw_features(data, needed)
+        raw = self._raw_features(data, needed, tables)
         if raw.responses.shape[1] != self.shape_.features:
             raise InputError(
                 f"the model was fitted to features of {self.shape_.features} dimensions, "
@@ -169,9 +170,12 @@ class Composed(Answers):
             )
         return standardised(raw, self.vocabulary_)
 
-    def _raw_features(self, data: PreferenceData, needed: npt.NDArray[np.bool_]) -> Features:
+    def _raw_features(self, data: PreferenceData, needed: npt.NDArray[np.bool_], tables: Sequence[str]) -> Features:
         encoded = self.encoder_.encode(data, prompts=self.plan_.prompts, needed=needed)
-        return Features(encoded.responses, encoded.prompts)
+        contexts = None
+        if self.plan_.contexts:
+            contexts = contexts_of(data, tables, self.encoder_, self.vocabulary_.columns["context"])
+        return Features(encoded.responses, encoded.prompts, contexts=contexts)
 
     # -- on disk -------------------------------------------------------------------------------------------------------
 

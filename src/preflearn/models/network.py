@@ -43,6 +43,24 @@ class Objective(NamedTuple):
     penalty: Tensor
 
 
+class Evidence(NamedTuple):
+    """Log-likelihoods of judgments and the units whose judgments share one component.
+
+    Attributes:
+        log_prob: under each component, weights of judgments included, [n, Z], nats.
+        log_weights: of the components, by unit, [U, Z]; None where nothing is mixed (Z = 1).
+        unit: of each judgment, [n], 0 .. U - 1 (one of nobody in particular is a unit of its own); None = each its own.
+        weight: of all judgments together.
+        extra: what the population adds to the negative log-likelihood, nats.
+    """
+
+    log_prob: Tensor
+    log_weights: Tensor | None
+    unit: Tensor | None
+    weight: Tensor
+    extra: Tensor
+
+
 class Network(nn.Module):
     """Head, kernel, population, noises and outcomes put together."""
 
@@ -108,6 +126,8 @@ class Network(nn.Module):
     def _mixed(self, values: Tensor, taste: Taste) -> Tensor:
         if taste.weights is None or self.kernel.mixes_points:
             return values
+        if taste.weights.ndim == 3:
+            return (taste.weights * values[:, None, :]).sum(-1)
         return (taste.weights * values).sum(-1, keepdim=True)
 
     # -- from logits to probabilities ----------------------------------------------------------------------------------
@@ -173,11 +193,11 @@ class Network(nn.Module):
 
     # -- the objective -------------------------------------------------------------------------------------------------
 
-    def objective(self, batch: Batch) -> Objective:
-        """Negative log-likelihood of the batch by unit, and the priors."""
-        losses: list[Tensor] = []
+    def evidence(self, batch: Batch) -> Evidence:
+        """What all judgments of the batch say of each component, and whose they are."""
+        found: list[Tensor] = []
         weights: list[Tensor] = []
-        extras: list[Tensor] = []
+        tastes: list[Taste] = []
         for rows in batch.judgments():
             taste = self.population(rows, batch)
             log_prob = self.log_prob(rows, batch, taste)
@@ -185,34 +205,33 @@ class Network(nn.Module):
             for noise in self.noises:
                 factor = noise.reweighed(-log_prob.detach().mean(-1), rows)  # type: ignore[operator]
                 weight = weight if factor is None else weight * factor
-            losses.append(-self._by_unit(log_prob * weight[:, None], taste))
+            found.append(log_prob * weight[:, None])
             weights.append(weight.sum())
-            if taste.loss is not None:
-                extras.append(taste.loss)
-        zero = losses[0].new_zeros(())
-        return Objective(
-            torch.cat(losses),
+            tastes.append(taste)
+        log_prob = torch.cat(found)
+        extras = [taste.loss for taste in tastes if taste.loss is not None]
+        priors = [taste.log_weights for taste in tastes if taste.log_weights is not None]
+        units = [taste.unit for taste in tastes if taste.unit is not None]
+        unit, log_weights = None, torch.cat(priors) if priors else None
+        if units and log_weights is not None:
+            unit, one_of = _compact(torch.cat(units), tastes[0].units)
+            log_weights = log_weights[one_of]
+        return Evidence(
+            log_prob,
+            log_weights,
+            unit,
             torch.stack(weights).sum(),
-            torch.stack(extras).sum() if extras else zero,
-            self.penalty().to(zero.dtype),
+            torch.stack(extras).sum() if extras else log_prob.new_zeros(()),
         )
 
-    @staticmethod
-    def _by_unit(log_prob: Tensor, taste: Taste) -> Tensor:
-        """Log-likelihood of each unit from weighted log-likelihoods ``[n, Z]``."""
-        if taste.log_weights is None:
-            return log_prob[:, 0]
-        if taste.unit is None:
-            return torch.logsumexp(log_prob + taste.log_weights, dim=-1)
-        unit, n = taste.unit, taste.unit.shape[0]
-        alone = unit < 0
-        if bool(alone.any()):  # judgments of nobody in particular are units of their own
-            unit = torch.where(alone, taste.units + torch.cumsum(alone, 0) - 1, unit)
-        codes, place = torch.unique(unit, return_inverse=True)
-        first = torch.full((codes.shape[0],), n, dtype=torch.int64, device=unit.device)
-        first = first.scatter_reduce(0, place, torch.arange(n, device=unit.device), "amin")
-        result: Tensor = log_mixture(log_prob, taste.log_weights[first], place, codes.shape[0])
-        return result
+    def objective(self, batch: Batch) -> Objective:
+        """Negative log-likelihood of the batch by unit, and the priors."""
+        log_prob, log_weights, unit, weight, extra = self.evidence(batch)
+        if log_weights is None:
+            per_unit = -log_prob[:, 0]
+        else:
+            per_unit = -log_mixture(log_prob, log_weights, unit, len(log_weights))
+        return Objective(per_unit, weight, extra, self.penalty().to(extra.dtype))
 
     def penalty(self) -> Tensor:
         """Negative log-prior of all parameters, nats."""
@@ -236,6 +255,17 @@ class Network(nn.Module):
         self.population.settle(self, batch)
         for noise in self.noises:
             noise.settle(self, batch)  # type: ignore[operator]
+
+
+def _compact(unit: Tensor, units: int) -> tuple[Tensor, Tensor]:
+    """Units that occur, numbered in order, [n], and one row of each; every -1 is a unit of its own."""
+    alone = unit < 0
+    unit = torch.where(alone, units + torch.cumsum(alone, 0) - 1, unit)
+    row = torch.full((units + int(alone.sum()),), -1, dtype=torch.int64, device=unit.device)
+    row[unit] = torch.arange(len(unit), device=unit.device)
+    present = row >= 0
+    number = torch.cumsum(present, 0) - 1
+    return number[unit], row[present]
 
 
 def _components(taste: Taste) -> list[Taste]:

@@ -52,6 +52,11 @@ class Plan:
         return any(each.needs_prompts for each in self.everything)
 
     @property
+    def contexts(self) -> bool:
+        """Whether features of the contexts of judgments are needed."""
+        return any(each.needs_contexts for each in self.everything)
+
+    @property
     def people(self) -> bool:
         """Whether annotators must be recorded."""
         return any(each.needs_annotators for each in self.everything)
@@ -85,7 +90,8 @@ class Plan:
 
     def columns(self) -> dict[str, str]:
         """Code columns that parts need."""
-        return {alias: name for each in self.everything for alias, name in each.columns().items()}
+        contexts = {"context": "context"} if self.contexts else {}
+        return contexts | {alias: name for each in self.everything for alias, name in each.columns().items()}
 
     def attributes(self) -> tuple[str, ...]:
         """Attributes of annotators that parts need."""
@@ -108,6 +114,7 @@ def shape_of(batch: Batch, vocabulary: Vocabulary) -> Shape:
     return Shape(
         features=batch.x.shape[1],
         prompts=0 if batch.prompts is None else batch.prompts.shape[1],
+        contexts=0 if batch.contexts is None else batch.contexts.shape[1],
         annotators=len(vocabulary.annotators),
         attributes=0 if batch.attributes is None else batch.attributes.shape[1],
         codes={alias: len(values) for alias, values in vocabulary.columns.items()},

@@ -1,6 +1,8 @@
 """Populations: who is asked, and what a model knows about them. One file per population."""
 
 from preflearn.models.population.everyone import Everyone
+from preflearn.models.population.gate import Gate
 from preflearn.models.population.mixture import Mixture
+from preflearn.models.population.router import Router
 
-__all__ = ["Everyone", "Mixture"]
+__all__ = ["Everyone", "Gate", "Mixture", "Router"]

@@ -1,0 +1,44 @@
+"""Features of the contexts of judgments: their text through the encoder, or, without one that reads text, their names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import polars as pl
+
+from preflearn.backbones import Columns, Embedding, Encoder, Segments
+from preflearn.data import PreferenceData
+from preflearn.models.assemble import Contexts
+
+
+def contexts_of(data: PreferenceData, tables: Sequence[str], encoder: Encoder, known: Sequence[str]) -> Contexts:
+    """Every context of these judgments and its features.
+
+    Stored embeddings, columns and segments say nothing about a text: then each context of the training judgments is
+    an indicator, and contexts that were not among them show zeros.
+
+    Args:
+        data: the judgments.
+        tables: which of them.
+        encoder: of the responses.
+        known: contexts of the training judgments.
+    """
+    found: list[str] = []
+    for table in tables:
+        column = data.select(table, ["context"]).collect()["context"].drop_nulls()
+        found += column.unique(maintain_order=True).cast(pl.String).to_list()
+    names = list(dict.fromkeys(found))
+    if isinstance(encoder, Embedding | Columns | Segments):
+        place = {name: k for k, name in enumerate(known)}
+        values = np.zeros((len(names), len(known)), np.float32)
+        for row, name in enumerate(names):
+            if name in place:
+                values[row, place[name]] = 1.0
+        return Contexts(names, values)
+    texts = PreferenceData(
+        responses=pl.DataFrame(
+            {"response_id": names, "messages": [[{"role": "user", "content": name}] for name in names]}
+        )
+    )
+    return Contexts(names, encoder.encode(texts).responses)
