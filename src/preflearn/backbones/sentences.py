@@ -98,7 +98,7 @@ class SentenceTransformer:
         return out, cut_note(found.cut, "end", inputs.table, self.model)
 
     def _job(self, conversations: list[Conversation]) -> Job:
-        model = _loaded(locate(self.model, self.revision), self.max_length)
+        model = loaded_model(self)
         texts = [self.prefix + _text(conversation) for conversation in conversations]
         tokens = _token_counts(model, texts)
         limit = model.max_seq_length
@@ -136,6 +136,16 @@ def _token_counts(model: sentence_transformers.SentenceTransformer, texts: list[
         ids = tokenizer(texts[start : start + 4096], truncation=False, padding=False, verbose=False)["input_ids"]
         counts += [len(one) for one in ids]
     return np.array(counts, dtype=np.int64)
+
+
+def loaded_model(encoder: SentenceTransformer) -> sentence_transformers.SentenceTransformer:
+    """The model of an encoder; kept for the next call.
+
+    Raises:
+        InputError: it cannot be found, or is no sentence-transformers model.
+        MissingDependency: sentence-transformers is not installed.
+    """
+    return _loaded(locate(encoder.model, encoder.revision), encoder.max_length)
 
 
 @lru_cache(maxsize=2)
