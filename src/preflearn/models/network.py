@@ -5,7 +5,7 @@ Knows nothing of data sets or of how it is fitted; `composed` feeds it batches, 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -77,6 +77,8 @@ class Network(nn.Module):
         self.head, self.kernel, self.population = head, kernel, population
         self.noises, self.outcomes = nn.ModuleList(noises), nn.ModuleList(outcomes)
         self.ridge = ridge
+        self.names: Mapping[str, Sequence[str]] = {}
+        """Values behind code columns, for fittings that are told names."""
 
     # -- from features to logits ---------------------------------------------------------------------------------------
 
@@ -226,7 +228,11 @@ class Network(nn.Module):
 
     def objective(self, batch: Batch) -> Objective:
         """Negative log-likelihood of the batch by unit, and the priors."""
-        log_prob, log_weights, unit, weight, extra = self.evidence(batch)
+        return self.objective_of(self.evidence(batch))
+
+    def objective_of(self, evidence: Evidence) -> Objective:
+        """The objective of a batch from its evidence."""
+        log_prob, log_weights, unit, weight, extra = evidence
         if log_weights is None:
             per_unit = -log_prob[:, 0]
         else:

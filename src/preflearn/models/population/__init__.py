@@ -4,5 +4,6 @@ from preflearn.models.population.everyone import Everyone
 from preflearn.models.population.gate import Gate
 from preflearn.models.population.mixture import Mixture
 from preflearn.models.population.router import Router
+from preflearn.models.population.simplex import Simplex
 
-__all__ = ["Everyone", "Gate", "Mixture", "Router"]
+__all__ = ["Everyone", "Gate", "Mixture", "Router", "Simplex"]

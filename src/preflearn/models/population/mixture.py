@@ -32,6 +32,10 @@ class MixtureModule(PopulationModule):
         self.free_shares = nn.Parameter(torch.zeros(components))
         self.register_buffer("posterior", torch.full((units, components), 1 / components))
 
+    def restart(self) -> None:
+        """Begin again with equal shares."""
+        nn.init.zeros_(self.free_shares)
+
     @property
     def log_shares(self) -> Tensor:
         """Log-probabilities of the components, [K]."""
@@ -61,11 +65,15 @@ class MixtureModule(PopulationModule):
 
     def acquaint(self, network: Network, batch: Batch, newcomers: Tensor) -> None:
         size = max(int(newcomers.max()) + 1, self.posterior.shape[0])
-        fresh = self._posterior(network, batch, size)
-        table = torch.exp(self.log_shares).to(fresh.dtype).repeat(size, 1)
-        table[: self.posterior.shape[0]] = self.posterior.to(fresh.dtype)
-        table[newcomers] = fresh[newcomers]
+        table = torch.exp(self.log_shares.detach()).to(self.posterior.dtype).repeat(size, 1)
+        table[: self.posterior.shape[0]] = self.posterior
+        if batch.judgments():
+            table[newcomers] = self._posterior(network, batch, size)[newcomers].to(table.dtype)
         self.posterior = table
+
+    def penalty(self, ridge: float) -> Tensor:
+        """One more unit in every component, so that none is ever empty."""
+        return -self.log_shares.sum()
 
     @torch.no_grad()
     def _posterior(self, network: Network, batch: Batch, size: int) -> Tensor:
