@@ -140,6 +140,7 @@ class TestIdentities:
         expected = Binary().log_probs(0.4)[1]
         assert listwise.pairwise(relevance, utility) == pytest.approx(expected)
         assert listwise.adjacent_and_skips(relevance, utility) == pytest.approx(expected)
+        np.testing.assert_allclose(listwise.top_one(np.log([3.0, NAN, 1.0])), [0.75, 0, 0.25], rtol=1e-14)
         alone = listwise.lambda_weighted(relevance[[0, 2]], utility[[0, 2]])
         assert listwise.lambda_weighted(relevance, utility) == pytest.approx(float(alone))
 

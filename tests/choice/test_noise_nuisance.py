@@ -7,7 +7,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from preflearn.choice import Binary, Davidson, Flip, Ordinal, RaoKupper, one_hot, smoothed_target, unbiased_target
+from preflearn.choice import (
+    Binary,
+    Davidson,
+    Flip,
+    Ordinal,
+    RaoKupper,
+    flipped,
+    one_hot,
+    smoothed_target,
+    unbiased_target,
+)
 from preflearn.choice.nuisance import linear, position, position_column, through_design
 
 
@@ -29,6 +39,13 @@ class TestFlip:
         np.testing.assert_allclose(at.curvature[..., :2, :2], clean.curvature, rtol=1e-12)
         mirrored = Flip(Davidson()).log_probs(d, [0.2, 1.0])
         np.testing.assert_allclose(mirrored, clean.log_prob[:, ::-1], rtol=1e-13, atol=1e-300)
+
+    def test_of_log_probabilities_is_the_link_and_swaps_back_what_never_happens(self) -> None:
+        d, rate = np.array([-4.0, 0.5, 700.0]), np.array([0.0, 0.3, 1.0])
+        clean = Davidson().log_probs(d, [0.2])
+        parameters = np.column_stack([np.full(3, 0.2), rate])
+        np.testing.assert_allclose(flipped(clean, rate), Flip(Davidson()).log_probs(d, parameters), rtol=1e-14)
+        np.testing.assert_array_equal(flipped(np.array([-np.inf, 0.0]), 1.0), [0.0, -np.inf])
 
     def test_ties_do_not_depend_on_the_rate(self) -> None:
         at = Flip(RaoKupper()).derivatives(np.linspace(-3, 3, 5), [0.4, 0.3])

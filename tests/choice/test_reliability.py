@@ -90,7 +90,7 @@ class TestUpdate:
 
     def test_no_labels(self) -> None:
         assert reliability.update_reliability(self.w, self.who, None, 2)[1] == pytest.approx(0.9)
-        with pytest.raises(ValueError, match="1 annotators have no labels"):
+        with pytest.raises(ValueError, match=r"1 annotator\(s\) have no labels"):
             reliability.update_reliability(self.w, self.who, None, 2, prior=(0, 0))
 
 

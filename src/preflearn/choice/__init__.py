@@ -24,7 +24,7 @@ from preflearn.choice.arrays import segment_sum
 from preflearn.choice.binary import Binary
 from preflearn.choice.davidson import Davidson
 from preflearn.choice.margin import Margin, Scaled
-from preflearn.choice.noise import Flip, smoothed_target, unbiased_target
+from preflearn.choice.noise import Flip, flipped, smoothed_target, unbiased_target
 from preflearn.choice.ordinal import Ordinal, RaoKupper
 from preflearn.choice.rating import ClassLabel, Desirable, OrdinalRating
 from preflearn.choice.types import Derivatives, Link, contract, one_hot
@@ -44,6 +44,7 @@ __all__ = [
     "Scaled",
     "aggregate",
     "contract",
+    "flipped",
     "kernels",
     "listwise",
     "mixture",

@@ -174,9 +174,9 @@ def softmax_derivatives(target: Array, utility: Array, mask: Array | None = None
 
 
 def top_one(relevance: Array, mask: Array | None = None, temperature: float = 1.0) -> Array:
-    """The probability ``[..., K]`` of each item to come first: the softmax of relevances, 0 for padding."""
-    xp, r = as_float(relevance)
-    return xp.exp(log_softmax(r / temperature, mask))
+    """The probability ``[..., K]`` of each item to come first: the softmax of relevances, 0 for padding and NaN."""
+    xp, r, present = _lists(relevance, relevance, mask)
+    return xp.exp(log_softmax(r / temperature, present))
 
 
 def relevance_of_ranks(ranks: Array) -> Array:

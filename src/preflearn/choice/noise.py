@@ -79,21 +79,7 @@ class Flip(ClosedForm):
 
     def _mix(self, inputs: Inputs, clean: Array) -> list[Array]:
         """Noisy log-probabilities from clean ones ``[..., K]``."""
-        xp = inputs.xp
-        rate = inputs.parameters[-1]
-        mixed = []
-        for k, other in enumerate(self.swap):
-            here, there = clean[..., k], clean[..., other]
-            if k == other:
-                mixed.append(here)
-                continue
-            top = xp.where(here >= there, here, there)
-            top = xp.where(xp.isfinite(top), top, xp.zeros_like(top))
-            total = (1 - rate) * xp.exp(here - top) + rate * xp.exp(there - top)
-            impossible = total == 0
-            value = top + xp.log(xp.where(impossible, xp.ones_like(total), total))
-            mixed.append(xp.where(impossible, xp.full_like(value, -xp.inf), value))
-        return mixed
+        return _flipped(clean, inputs.parameters[-1], self.swap)
 
     def _columns(self, inputs: Inputs) -> Sequence[Array]:
         return self._mix(inputs, self.link.log_probs(inputs.logit, self._inner(inputs)))
@@ -137,6 +123,35 @@ class Flip(ClosedForm):
                     curvature[k, j, i] = bend
 
 
+def flipped(log_probs: Array, rate: Array | float) -> Array:
+    """Log-probabilities ``[..., K]`` of recorded outcomes from those of clean ones: what :class:`Flip` does to a link.
+
+    Args:
+        log_probs: ``[..., K]``, nats, outcomes from the best for b to the best for a.
+        rate: the probability of a flip, or one for each row ``[...]``.
+    """
+    xp, clean = as_float(log_probs)
+    _, eps = as_float(rate, like=clean)
+    return xp.stack(_flipped(clean, eps, tuple(reversed(range(clean.shape[-1])))), axis=-1)
+
+
+def _flipped(clean: Array, rate: Array, swap: Sequence[int]) -> list[Array]:
+    xp = array_namespace(clean)
+    mixed = []
+    for k, other in enumerate(swap):
+        here, there = clean[..., k], clean[..., other]
+        if k == other:
+            mixed.append(here)
+            continue
+        top = xp.where(here >= there, here, there)
+        top = xp.where(xp.isfinite(top), top, xp.zeros_like(top))
+        total = (1 - rate) * xp.exp(here - top) + rate * xp.exp(there - top)
+        impossible = total == 0
+        value = top + xp.log(xp.where(impossible, xp.ones_like(total), total))
+        mixed.append(xp.where(impossible, xp.full_like(value, -xp.inf), value))
+    return mixed
+
+
 def smoothed_target(target: Array, eps: Array | float) -> Array:
     """Label smoothing: ``(1 - eps) target + eps swapped(target)``, ``[..., K]``.
 
@@ -162,7 +177,8 @@ def unbiased_target(target: Array, eps: float) -> Array:
 
     ``((1 - eps) target - eps swapped(target)) / (1 - 2 eps)``, ``[..., K]``, rows summing to 1: the inverse of the
     flip applied to the labels. As a weight of the loss: ``(1 - eps) / (1 - 2 eps)`` on the recorded outcome and
-    ``-eps / (1 - 2 eps)`` on its mirror; a tie keeps weight 1. The loss may be negative and is not convex.
+    ``-eps / (1 - 2 eps)`` on its mirror; a tie keeps weight 1. The loss may be negative and falls without bound as the
+    logit of a recorded outcome grows; with a binary link its curvature is that of the clean loss, so it stays convex.
 
     Sources: Natarajan et al. (2013), Learning with noisy labels, NeurIPS, lemma 1, with equal rates; for
     preferences rDPO, Ray Chowdhury, Kini and Natarajan (2024), arXiv 2403.00409.

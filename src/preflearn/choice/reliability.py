@@ -87,7 +87,7 @@ def update_reliability(
     total = segment_sum(n, annotator, size) + (prior[0] + prior[1])
     if not bool(xp.all(total > 0)):
         raise ValueError(
-            f"{int(xp.sum(xp.astype(total <= 0, xp.int64)))} annotators have no labels, so that without a prior "
+            f"{int(xp.sum(xp.astype(total <= 0, xp.int64)))} annotator(s) have no labels, so that without a prior "
             "nothing is known of them; pass a prior such as (9, 1)"
         )
     return xp.clip((segment_sum(n * w, annotator, size) + prior[0]) / total, clip[0], clip[1])
