@@ -125,6 +125,7 @@ class Composed(Answers):
         self.shape_ = shape_of(assembled.batch, self.vocabulary_)
         torch.manual_seed(self.seed)
         network = plan.build(self.shape_, self.ridge)
+        network.names = self.vocabulary_.columns
         self.report_: Report = plan.fitting.fit(network, assembled.batch, self.seed)
         network.settle(assembled.batch)
         self.network_ = network.double().eval()
