@@ -99,9 +99,9 @@ class Design:
         if self._differences is not None:
             over, source = self._fold(residual), self._differences
         else:
-            size = len(self.x)
-            each = [np.bincount(self.a, r, size) - np.bincount(self.b, r, size) for r in residual.T]
-            over, source = np.column_stack(each), self.x
+            over, source = np.empty((len(self.x), residual.shape[1])), self.x
+            for c, column in enumerate(residual.T):
+                over[:, c] = np.bincount(self.a, column, len(source)) - np.bincount(self.b, column, len(source))
         over = over.astype(source.dtype)
         total = np.zeros((residual.shape[1], self.features))
         for start in range(0, len(source), _ROWS):

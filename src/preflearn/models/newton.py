@@ -27,6 +27,8 @@ _ROWS = 65_536
 """Comparisons whose derivatives are held at once."""
 _NOISE = 1e-4
 """Squared decrement below which a step that rounding prevents counts as none: a hundredth of a standard error."""
+_FAR = 2.0
+"""How far a step may take a shape parameter, in its unconstrained units."""
 _FLAT = 0.1
 """Logits that a last step still moves although the likelihood has nothing to gain: it has no maximum."""
 
@@ -147,13 +149,19 @@ def maximise(
     here = _start(design, link, weight.shape[1]) if start is None else start
     problem = _Problem(design, link, target, weight, ridge, prior, fixed_shape)
     size = here.weights.size + len(here.shared)
+    matrix = None
     if start is None:
         for rows in _samples(len(design), size):
             share = len(design) / len(rows)
             part = _Problem(design.sample(rows), link, target[rows], weight[rows] * share, ridge, prior, fixed_shape)
             # A sample may lack an outcome or be separable: it gives a start, no more.
-            here = _ascend(part, here, 1e-3 * size * share, 10, False).parameters
-    return _ascend(problem, here, tolerance, max_iterations, exact_information)
+            end = _ascend(part, here, matrix, 1e-3 * size * share, 10)
+            here, matrix = end.at.parameters, end.matrix
+    end = _ascend(problem, here, matrix, tolerance, max_iterations)
+    _check_determined(problem, end)
+    if exact_information or not end.renewed:
+        return end.optimum(problem.information(end.at))
+    return end.optimum(end.matrix.information)
 
 
 def newton_step(
@@ -169,7 +177,8 @@ def newton_step(
 ) -> Optimum:
     """One step of `maximise` from `start`, never downhill: the M-step of a generalised EM algorithm."""
     weight = weight[:, None] if weight.ndim == 1 else weight
-    return _ascend(_Problem(design, link, target, weight, ridge, prior, fixed_shape), start, 0.0, 1, False)
+    end = _ascend(_Problem(design, link, target, weight, ridge, prior, fixed_shape), start, None, 0.0, 1)
+    return end.optimum(end.matrix.information)
 
 
 def information_at(
@@ -290,7 +299,10 @@ class _Problem:
 
 
 class _Factor:
-    """Cholesky factors of an `Information`, shifted where it is not positive definite."""
+    """Factors of an `Information` that is made positive definite where it is not, so that every step descends.
+
+    Blocks are shifted; of the little matrix that is left for what is shared, eigenvalues change their sign.
+    """
 
     def __init__(self, information: Information, shift: float) -> None:
         blocks, borders, corner = information
@@ -298,14 +310,16 @@ class _Factor:
         self.borders = borders
         self.solved = [cho_solve(factor, border) for factor, border in zip(self.channels, borders)]
         rest = corner - sum(border.T @ solved for border, solved in zip(borders, self.solved))
-        self.corner = cho_factor(_shifted(rest, shift), lower=True) if len(corner) else None
+        self.values, self.axes = np.linalg.eigh(rest)
+        self.values = np.maximum(np.abs(self.values), 1e-12 * max(np.abs(np.diagonal(corner)).max(initial=0), 1e-300))
 
     def solve(self, gradient: Parameters) -> Parameters:
+        """The step that the matrix takes for the gradient."""
         p = len(gradient.coefficients)
         inner = np.stack([cho_solve(factor, row) for factor, row in zip(self.channels, gradient.weights)])
         shared = gradient.shared
-        if self.corner is not None:
-            shared = cho_solve(self.corner, shared - np.einsum("cds,cd->s", self.borders, inner))
+        if len(shared):
+            shared = self.axes @ (self.axes.T @ (shared - np.einsum("cds,cd->s", self.borders, inner)) / self.values)
             inner = inner - np.stack([solved @ shared for solved in self.solved])
         return Parameters(inner, shared[:p], shared[p:])
 
@@ -314,66 +328,90 @@ def _shifted(matrix: Floats, shift: float) -> Floats:
     return matrix + shift * np.diag(np.maximum(np.abs(np.diagonal(matrix)), 1e-300)) if shift else matrix
 
 
-def _factorised(problem: _Problem, at: _Evaluation) -> tuple[_Factor, Information, float]:
-    """Factors of the second derivatives and the shift that made them positive definite."""
+class _Matrix(NamedTuple):
+    """Second derivatives, their factors, and the shift that made them positive definite."""
+
+    information: Information
+    factor: _Factor
+    shift: float
+
+
+def _factorised(problem: _Problem, at: _Evaluation) -> _Matrix:
     information = problem.information(at)
     if problem.design.x.dtype != np.float64:
         try:
-            return _Factor(information, 0.0), information, 0.0
+            return _Matrix(information, _Factor(information, 0.0), 0.0)
         except np.linalg.LinAlgError:
             information = problem.information(at, np.float64)
     for shift in (0.0, *(10.0**k for k in range(-8, 5))):
         try:
-            return _Factor(information, shift), information, shift
+            return _Matrix(information, _Factor(information, shift), shift)
         except np.linalg.LinAlgError:
             continue
     raise NotComputable("the matrix of second derivatives is not finite: features or weights are too large.")
 
 
+class _End(NamedTuple):
+    """Where `_ascend` stopped."""
+
+    at: _Evaluation
+    step: Parameters
+    decrement: float
+    iterations: int
+    converged: bool
+    matrix: _Matrix
+    renewed: bool
+
+    def optimum(self, information: Information) -> Optimum:
+        """What callers see."""
+        at = self.at
+        return Optimum(
+            at.parameters, at.value, at.log_likelihood, self.decrement, self.iterations, self.converged, information
+        )
+
+
 def _ascend(
-    problem: _Problem, start: Parameters, tolerance: float, max_iterations: int, exact_information: bool
-) -> Optimum:
+    problem: _Problem, start: Parameters, matrix: _Matrix | None, tolerance: float, max_iterations: int
+) -> _End:
+    """Steps with a matrix that is renewed when that saves work; the first may come from a sample."""
     at = problem.evaluate(start)
     if at is None:
         raise NotComputable("the likelihood is zero at the starting point.")
     size = start.weights.size + len(start.shared)
-    renewal = 1 + size / 64  # what a factorisation costs, in passes
-    factor, information, shift = _factorised(problem, at)
-    fresh, before, iteration, converged, decrement = True, math.inf, 0, False, math.inf
-    while iteration < max_iterations:
-        step = factor.solve(at.gradient)
+    renewed = fresh = matrix is None
+    if matrix is None:
+        matrix = _factorised(problem, at)
+    before, iteration, converged = math.inf, 0, False
+    while True:
+        step = matrix.factor.solve(at.gradient)
         decrement = at.gradient.dot(step)
-        if not fresh and _slow(decrement, before, tolerance, renewal):
-            factor, information, shift = _factorised(problem, at)
-            fresh = True
-            continue
-        iteration += 1
-        there = _searched(problem, at, step, decrement)
-        if there is None:
+        there = None
+        if fresh or not _worn(decrement, before, tolerance, size, renewed):
+            iteration += 1
+            there = _searched(problem, at, step, decrement)
+        if there is not None:
+            converged = decrement < tolerance
+            at, before, fresh = there, decrement, False
+        elif fresh:
             converged = 0 <= decrement < _NOISE
-            if fresh or converged:
-                break
-            factor, information, shift = _factorised(problem, at)
-            fresh = True
+        else:
+            matrix, before, renewed, fresh = _factorised(problem, at), math.inf, True, True
             continue
-        at, before, fresh = there, decrement, False
-        if decrement < tolerance:
-            converged = True
-            break
-    if max_iterations > 1:
-        _check_determined(problem, at, step, shift)
-    if exact_information and not fresh:
-        information = problem.information(at)
-    return Optimum(at.parameters, at.value, at.log_likelihood, decrement, iteration, converged, information)
+        if converged or there is None or iteration == max_iterations:
+            return _End(at, step, decrement, iteration, converged, matrix, renewed)
 
 
-def _slow(decrement: float, before: float, tolerance: float, renewal: float) -> bool:
-    """Whether renewing the matrix is worth it: at this pace more passes are left than it costs."""
-    if not decrement < before:
-        return True
-    if decrement <= tolerance:
+def _worn(decrement: float, before: float, tolerance: float, size: int, renewed: bool) -> bool:
+    """Whether to renew the matrix: at this pace more passes are left than it costs.
+
+    The matrix of a sample serves until about a standard error from the optimum: there a new one also stays true.
+    """
+    if not decrement < before or decrement <= tolerance:
+        return decrement > tolerance
+    pace = math.log(before / decrement)
+    if not renewed and decrement > size / 4 and pace > 0.7:
         return False
-    return math.log(decrement / max(tolerance, 1e-300)) / math.log(before / decrement) > renewal + 2
+    return math.log(decrement / max(tolerance, 1e-300)) / pace > 3 + size / 64
 
 
 def _rounding(problem: _Problem, value: float) -> float:
@@ -383,7 +421,9 @@ def _rounding(problem: _Problem, value: float) -> float:
 
 def _searched(problem: _Problem, at: _Evaluation, step: Parameters, decrement: float) -> _Evaluation | None:
     """The first of ever shorter steps that descends enough; None if there is none."""
-    scale, slack = 1.0, _rounding(problem, at.value)
+    # Far out, unconstrained shape parameters have nothing to say: a step is not to throw them there.
+    scale = min(1.0, _FAR / max(np.abs(step.free).max(initial=0.0), 1e-300))
+    slack = _rounding(problem, at.value)
     for _ in range(40):
         there = problem.evaluate(at.parameters.moved(step, -scale))
         if there is not None and there.value <= at.value - 1e-4 * scale * decrement + slack:
@@ -392,7 +432,7 @@ def _searched(problem: _Problem, at: _Evaluation, step: Parameters, decrement: f
     return None
 
 
-def _check_determined(problem: _Problem, at: _Evaluation, step: Parameters, shift: float) -> None:
+def _check_determined(problem: _Problem, end: _End) -> None:
     """Refuse weights that the data does not determine.
 
     Raises:
@@ -400,7 +440,7 @@ def _check_determined(problem: _Problem, at: _Evaluation, step: Parameters, shif
     """
     if problem.ridge.min() > 0 and not problem.design.columns.shape[1]:
         return
-    moved = problem.design.logits(step.weights, step.coefficients)
+    moved = problem.design.logits(end.step.weights, end.step.coefficients)
     if problem.design.offset is not None:
         moved -= problem.design.offset[:, None]
     used = problem.weight > 0
@@ -409,7 +449,7 @@ def _check_determined(problem: _Problem, at: _Evaluation, step: Parameters, shif
             "the likelihood has no maximum: the features predict some comparisons without any error, so their weights "
             "grow for ever. Use a ridge above 0."
         )
-    if shift and problem.ridge.min() == 0:
+    if end.matrix.shift and problem.ridge.min() == 0:
         raise NotComputable("features that follow each other leave their weights undetermined. Use a ridge above 0.")
 
 
