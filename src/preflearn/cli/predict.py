@@ -15,21 +15,22 @@ from preflearn.cli.verb import verb
 @verb(writes=True)
 def run(
     say: Say,
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A model saved by `rank --save`.")],
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A model that `fit` or `rank --save` wrote.")],
     data: Data,
     out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="File to write: .csv, .jsonl or .parquet.")],
     symmetrised: Annotated[bool, typer.Option("--symmetrised", help="Average both orders of presentation.")] = False,
 ) -> Document:
     """Predict P(a beats b) for every comparison; the answers in the data are not looked at."""
+    from preflearn.cli.models import load_model
     from preflearn.cli.predictions import check_suffix, write_predictions
-    from preflearn.ranking.saved import load
+    from preflearn.evaluate.predictions import lenient
 
     check_output(check_suffix(out), force=say.force)
-    fitted = load(model)
+    fitted = load_model(model)
     opened = open_data(say, data)
     with say.working("predicting"):
-        probability = fitted.prob(opened, symmetrised=symmetrised, missing="nan")
-        outcomes = None if symmetrised else fitted.outcome_probs(opened, missing="nan")
+        probability = lenient(fitted.prob)(opened, symmetrised=symmetrised)
+        outcomes = None if symmetrised else lenient(fitted.outcome_probs)(opened)
         table = write_predictions(out, opened, probability, outcomes)
     unanswered = table["probability"].null_count()
     say.line(f"{table.height - unanswered:,} predictions written to {out}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -95,22 +96,22 @@ def overlap(source: object, data: PreferenceData, rows: Bools) -> Bools | None:
 def _ask(model: PreferenceModel, data: PreferenceData, rows: Bools) -> Predictions:
     blind = data.comparisons.filter(pl.Series(rows)).drop(ANSWERS, strict=False)
     asked = data.replace(comparisons=blind)
-    p = np.asarray(_lenient(model.prob)(asked), np.float64)
+    p = np.asarray(lenient(model.prob)(asked), np.float64)
     n = int(rows.sum())
     if p.shape != (n,):
         raise InputError(f"the model gave probabilities of shape {p.shape} for {n:,} comparisons.")
     try:
-        answer = _lenient(model.outcome_probs)(asked)
+        answer = lenient(model.outcome_probs)(asked)
         table = _three(answer, n) if _TIES.intersection(answer.outcomes) else None
     except (NotSupported, NotImplementedError):
         table = None
     return _checked(p, table, rows)
 
 
-def _lenient(method: Callable[..., Any]) -> Callable[[PreferenceData], Any]:
+def lenient(method: Callable[..., Any]) -> Callable[..., Any]:
     """The method, asked to answer NaN where it cannot know, if it offers that."""
     if "missing" in inspect.signature(method).parameters:
-        return lambda data: method(data, missing="nan")
+        return partial(method, missing="nan")
     return method
 
 
