@@ -166,7 +166,8 @@ class _Store:
             stored = np.memmap(path, dtype=kind, mode="r", shape=(length,))
             heads = np.array(stored["high"])
             order = np.argsort(heads, kind="stable")
-            places = np.minimum(np.searchsorted(heads[order], high), length - 1)
+            # Of several records of one key the last counts: it was written because those before are damaged.
+            places = np.maximum(np.searchsorted(heads[order], high, side="right") - 1, 0)
             rows = order[places]
             hit = np.flatnonzero((heads[rows] == high) & ~known)
             taken = np.sort(rows[hit])

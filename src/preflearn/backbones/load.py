@@ -215,12 +215,20 @@ def _load(kind: str, model: str, revision: str | None, dtype: str) -> Loaded:
             if config.is_encoder_decoder:
                 raise NotSupported(f"{model}: models with an encoder and a decoder have no single hidden state.")
             tokenizer = transformers.AutoTokenizer.from_pretrained(path, local_files_only=True)
-            loaded = getattr(transformers, kind).from_pretrained(
-                path, dtype=getattr(torch, dtype), local_files_only=True
+            loaded, report = getattr(transformers, kind).from_pretrained(
+                path, dtype=getattr(torch, dtype), local_files_only=True, output_loading_info=True
             )
     except (OSError, ValueError, KeyError) as error:
         said = str(error).strip().partition("\n")[0]
         raise InputError(f"the model cannot be loaded: {said}", path=path) from error
+    # A pooler that was never trained is not read; any other weight that is missing would be random.
+    missing = sorted(name for name in report["missing_keys"] if not name.startswith("pooler."))
+    if missing:
+        raise InputError(
+            f"{len(missing)} weights of {type(loaded).__name__} are not there; the first is {missing[0]!r}.",
+            path=path,
+            cure="The directory holds another kind of model, or part of one.",
+        )
     return Loaded(loaded.eval(), tokenizer, path)
 
 
@@ -266,14 +274,16 @@ def _convert(gguf: Path, target: Path) -> None:
 
 @contextmanager
 def quiet_loading() -> Iterator[None]:
-    """No bars for loading weights: they are loaded in a second or two."""
+    """No bars for loading weights, and no report of heads that are left out: what matters is an error."""
     from transformers.utils import logging
 
-    shown = logging.is_progress_bar_enabled()
+    shown, level = logging.is_progress_bar_enabled(), logging.get_verbosity()
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     try:
         yield
     finally:
+        logging.set_verbosity(level)
         if shown:
             logging.enable_progress_bar()  # type: ignore[no-untyped-call]
 

@@ -87,7 +87,7 @@ class Columns:
         """
         wanted = all_rows(data, needed)
         aliases = {f"__column_{place}": name for place, name in enumerate(self.names)}
-        responses = attach(data, "responses", aliases).select(aliases).collect()
+        responses = attach(data, "responses", aliases).select(*aliases).collect()
         found = _numbers(responses, data.responses["response_id"], self.names, "responses", wanted)
         if not prompts:
             return Encoded(found)

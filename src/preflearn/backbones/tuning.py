@@ -41,8 +41,9 @@ class TunableEncoder(nn.Module):
         self.dimension = int(loaded.model.config.get_text_config().hidden_size)
         model: nn.Module = loaded.model
         if spec.gradient_checkpointing:
-            once: Any = loaded.model.gradient_checkpointing_enable
-            once(gradient_checkpointing_kwargs={"use_reentrant": False})
+            # The second is the name before transformers 5.20.
+            names = ("activation_checkpointing_enable", "gradient_checkpointing_enable")
+            next(getattr(loaded.model, name) for name in names if hasattr(loaded.model, name))({"use_reentrant": False})
         if spec.lora is not None:
             model = _with_adapters(model, spec.lora, str(loaded.path), seed)
         self.backbone = model
