@@ -5,13 +5,13 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from preflearn.data import PreferenceData
 from preflearn.data.arrays import codes
@@ -20,6 +20,7 @@ from preflearn.models.assemble import Assembled, Features, assemble
 from preflearn.models.base import OutcomePart
 from preflearn.models.batch import Batch, Ratings, Who
 from preflearn.models.network import Network
+from preflearn.models.outcomes import Comparisons
 from preflearn.models.plan import Plan
 from preflearn.models.vocabulary import Vocabulary
 from preflearn.protocols import OutcomeProbabilities, Rate
@@ -30,6 +31,7 @@ Floats = npt.NDArray[np.float64]
 class Answers:
     """The answering half of `Composed`; the fitting half provides the attributes and `_features`."""
 
+    noise: Any
     network_: Network
     vocabulary_: Vocabulary
     plan_: Plan
@@ -60,6 +62,9 @@ class Answers:
         for each in self.plan_.outcomes:
             if each.table == table:
                 return each
+        if table == "comparisons":
+            assert self.network_.choice  # raises where the model has nothing to say about comparisons
+            return Comparisons()
         raise NotSupported(f"this model was not fitted to {table}.")
 
     # -- comparisons ---------------------------------------------------------------------------------------------------
@@ -68,16 +73,16 @@ class Answers:
         """Probabilities of every outcome the model knows for each row of `data.comparisons`; rows sum to 1.
 
         Raises:
-            NotSupported: the model was not fitted to comparisons and its kernel has no link.
+            NotSupported: the judgments that the model was fitted to say nothing about comparisons.
         """
         batch = self._assembled(data).batch
-        return OutcomeProbabilities(self.network_.choice.link.outcomes, self._mixed(batch))
+        return OutcomeProbabilities(self.network_.choice.prediction.outcomes, self._mixed(batch))
 
     def prob(self, data: PreferenceData, *, symmetrised: bool = False) -> Floats:
         """P(a beats b | decided) for each row of `data.comparisons`, [n], outcomes ignored, in order of presentation.
 
         It is the probability of what would be recorded from the annotator of the row; an annotator that the model does
-        not know, or none, gets the answer that the population documents for strangers.
+        not know, or none, gets the answer that the population documents for strangers. See `denoised`.
         """
         batch = self._assembled(data).batch
         assert batch.pairs is not None
@@ -98,7 +103,7 @@ class Answers:
 
     def _decided(self, probabilities: Floats) -> Floats:
         """P(a beats b | decided) from outcome probabilities [..., K]."""
-        won, lost = sides(self.network_.choice.link.outcomes)
+        won, lost = sides(self.network_.choice.prediction.outcomes)
         a, b = probabilities[..., won].sum(-1), probabilities[..., lost].sum(-1)
         result: Floats = a / (a + b)
         return result
@@ -175,6 +180,20 @@ class Answers:
             variance = (shares * (sd**2 + mean**2)).sum(1) - centre**2
         return Rate(centre.numpy(), torch.sqrt(variance.clamp(min=0)).numpy())
 
+    def denoised(self) -> Self:
+        """A model of what is preferred instead of what is recorded: the same one without its noise parts.
+
+        Nobody's labels are wrong, nothing depends on the order of showing, nuisance covariates are equal on both sides.
+        """
+        self._fitted()
+        clean = copy.copy(self)
+        clean.noise = ()
+        clean.plan_ = copy.copy(self.plan_)
+        clean.plan_.noise = ()
+        clean.network_ = copy.copy(self.network_)
+        clean.network_._modules = {**self.network_._modules, "noises": nn.ModuleList()}
+        return clean
+
     # -- people --------------------------------------------------------------------------------------------------------
 
     def adapt(self, labelled: PreferenceData) -> Self:
@@ -185,8 +204,7 @@ class Answers:
             InputError: a judgment names no annotator, or one that the model knows already.
         """
         self._fitted()
-        personal = [m for m in (self.network_.population, *self.network_.noises) if m.personal]
-        if not personal:
+        if not self.network_.personal:
             raise NotSupported("this model treats everyone alike, so there is nothing to learn about one person.")
         tables = [table for table in self.plan_.tables if labelled.height(table)]
         newcomers = self._newcomers(labelled, tables)
@@ -205,9 +223,9 @@ class Answers:
         ).batch
         places: Tensor = torch.arange(len(known), len(known) + len(newcomers))
         if len(newcomers):
-            for module in (adapted.network_.population, *adapted.network_.noises):
-                if module.personal:
-                    module.acquaint(adapted.network_, batch, places)
+            batch = adapted.network_.relabelled(batch)
+            for module in adapted.network_.personal:
+                module.acquaint(adapted.network_, batch, places)  # type: ignore[operator]
         return adapted
 
     def _newcomers(self, labelled: PreferenceData, tables: Sequence[str]) -> list[str]:

@@ -163,12 +163,11 @@ def _ratings(source: _Source, outcome: OutcomePart) -> tuple[Ratings, Rows, Reas
         keep = np.flatnonzero(used)
         frame = _kept(frame, keep)
     nothing = np.full(frame.height, np.nan)
-    labels = list(getattr(outcome, "labels", ()))
     ratings = Ratings(
         who=_who(source, frame, "ratings"),
         item=_long(_items(source.data, frame["response_id"], "ratings.response_id")),
         value=source.floats(floats(frame["value"]) if source.answers else nothing),
-        label=_long(codes(frame["label"], labels) if source.answers else np.full(frame.height, -1)),
+        label=_long(outcome.grades(frame) if source.answers else np.full(frame.height, -1)),
         spread=source.floats(floats(frame["spread"]) if source.answers else nothing),
         weight=source.floats(weights(frame)),
     )
@@ -176,7 +175,7 @@ def _ratings(source: _Source, outcome: OutcomePart) -> tuple[Ratings, Rows, Reas
 
 
 def _lists(source: _Source, outcome: OutcomePart) -> tuple[Lists, Rows, Reasons]:
-    frame = _frame(source.data, "rankings", source.vocabulary, ["responses", "ranks", "count", "weight"])
+    frame = _frame(source.data, "rankings", source.vocabulary, ["responses", "ranks", "kind", "count", "weight"])
     left: Reasons = {}
     keep = np.arange(frame.height)
     if source.answers:
@@ -190,6 +189,7 @@ def _lists(source: _Source, outcome: OutcomePart) -> tuple[Lists, Rows, Reasons]
     items[mask] = _items(source.data, exploded(frame["responses"]), "rankings.responses")
     if source.answers:
         ranks[mask] = np.nan_to_num(floats(exploded(frame["ranks"])))
+        _fill_between(ranks, mask & (frame["kind"] == "best_worst").fill_null(False).to_numpy()[:, None])
     lists = Lists(
         who=_who(source, frame, "rankings"),
         items=_long(items),
@@ -198,6 +198,17 @@ def _lists(source: _Source, outcome: OutcomePart) -> tuple[Lists, Rows, Reasons]
         weight=source.floats(weights(frame)),
     )
     return lists, keep, left
+
+
+def _fill_between(ranks: npt.NDArray[np.float64], best_worst: npt.NDArray[np.bool_]) -> None:
+    """Where the best and the worst were asked for, everything else lies between them, in place."""
+    named = np.where(ranks > 0, ranks, np.nan)
+    rows = best_worst.any(1)
+    low, high = np.zeros(len(ranks)), np.zeros(len(ranks))
+    if rows.any():
+        low[rows], high[rows] = np.nanmin(named[rows], axis=1), np.nanmax(named[rows], axis=1)
+    between = best_worst & (ranks == 0) & (low < high)[:, None]
+    ranks[between] = np.broadcast_to(((low + high) / 2)[:, None], ranks.shape)[between]
 
 
 def _kept(frame: pl.DataFrame, keep: Rows) -> pl.DataFrame:

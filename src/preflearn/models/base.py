@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -226,6 +227,10 @@ class NoiseModule(nn.Module):
         """Factors [n] on the judgments' weights given their (detached) losses [n]: filters and curricula."""
         return None
 
+    def relabelled(self, rows: Pairs) -> Pairs:
+        """The comparisons as learning shall see them: corrected targets; called once, before any fitting."""
+        return rows
+
     def settle(self, network: Network, batch: Batch) -> None:
         """After the fit."""
 
@@ -238,10 +243,28 @@ class NoiseModule(nn.Module):
 
 
 class OutcomeModule(nn.Module):
-    """Log-probability of what was recorded."""
+    """Log-probability of what was recorded.
+
+    Those of ratings and rankings have ``log_prob(values, rows) -> [n, Z]`` for the values of `Network.values`; those of
+    ratings also ``predict(utility [n, Z], rows) -> mean, sd``, each [n, Z].
+
+    Attributes:
+        personal: something is known about single annotators, so `acquaint` does something.
+    """
 
     table: str = "comparisons"
     """The judgments it reads."""
+    personal: bool = False
+
+    def prepare(self, batch: Batch) -> None:
+        """Look at the training judgments before the fit: where a scale begins, how wide it is."""
+
+    def paired(self) -> OutcomeModule | None:
+        """How comparisons would come out by this outcome alone, for models that were fitted to none."""
+        return None
+
+    def acquaint(self, network: Network, batch: Batch, newcomers: Tensor) -> None:
+        """As for populations; called where the outcome is personal."""
 
     def penalty(self) -> Tensor:
         """Negative log-prior in nats."""
@@ -252,6 +275,18 @@ class OutcomePart(Part):
     """Description of an outcome: also says how the answers of a table become targets."""
 
     table: ClassVar[str] = "comparisons"
+
+    def resolved(self, data: PreferenceData) -> OutcomePart:
+        """The part with everything decided that it leaves to the data (the number of grades).
+
+        Raises:
+            InputError: the data does not have what has to be decided by it.
+        """
+        return self
+
+    def grades(self, frame: pl.DataFrame) -> Any:
+        """Of ratings: the place of each answer among the grades or classes, [n] of int64; -1 = none."""
+        return np.full(frame.height, -1)
 
     def answers(self, frame: pl.DataFrame) -> tuple[Any, Mapping[str, float]]:
         """What can be learned from: comparisons: targets [n, K], zeros for rows that cannot be used; ratings and

@@ -22,6 +22,7 @@ from preflearn.models.answers import Answers
 from preflearn.models.assemble import Assembled, Features, assemble
 from preflearn.models.base import Part
 from preflearn.models.contexts import contexts_of
+from preflearn.models.controls import control_scale, controls_of
 from preflearn.models.fitting import Report
 from preflearn.models.parts import from_spec
 from preflearn.models.plan import Plan, moments, needed_responses, of_one_criterion, shape_of
@@ -116,6 +117,7 @@ class Composed(Answers):
         if not plan.many_criteria or self.criterion is not None:
             data = of_one_criterion(data, plan.tables, self.criterion)
         plan.check(data)
+        plan.resolve(data)
         self.plan_ = plan
         self.encoder_ = encoder_of(self.encoder, data)
         self.vocabulary_ = learn(data, plan.tables, plan.columns(), plan.attributes())
@@ -126,8 +128,10 @@ class Composed(Answers):
         torch.manual_seed(self.seed)
         network = plan.build(self.shape_, self.ridge)
         network.names = self.vocabulary_.columns
-        self.report_: Report = plan.fitting.fit(network, assembled.batch, self.seed)
-        network.settle(assembled.batch)
+        network.prepare(assembled.batch)
+        batch = network.relabelled(assembled.batch)
+        self.report_: Report = plan.fitting.fit(network, batch, self.seed)
+        network.settle(batch)
         self.network_ = network.double().eval()
         self.left_out_ = dict(assembled.left_out)
         self.notes_ = list(self.report_.notes)
@@ -156,6 +160,10 @@ class Composed(Answers):
             if raw.prompts is not None:
                 centre, scale = moments(raw.prompts[np.any(raw.prompts != 0, axis=1)])
                 self.vocabulary_ = replace(self.vocabulary_, prompt_centre=centre, prompt_scale=scale)
+        if raw.controls is not None and "comparisons" in self.plan_.tables:
+            self.vocabulary_ = replace(
+                self.vocabulary_, control_scale=control_scale(data, np.asarray(raw.controls, np.float64))
+            )
         return standardised(raw, self.vocabulary_)
 
     def _features(
@@ -176,7 +184,8 @@ class Composed(Answers):
         contexts = None
         if self.plan_.contexts:
             contexts = contexts_of(data, tables, self.encoder_, self.vocabulary_.columns["context"])
-        return Features(encoded.responses, encoded.prompts, contexts=contexts)
+        controls = controls_of(data, self.plan_.controls, needed) if self.plan_.controls else None
+        return Features(encoded.responses, encoded.prompts, controls, contexts)
 
     # -- on disk -------------------------------------------------------------------------------------------------------
 
@@ -206,3 +215,12 @@ def _check_answers(assembled: Assembled) -> None:
     if not len(assembled.batch):
         why = ", ".join(f"{n:,.0f} {reason}" for reason, n in assembled.left_out.items())
         raise InputError(f"no judgment is left to learn from ({why or 'there are none'}).")
+    pairs, lists, ratings = assembled.batch.pairs, assembled.batch.lists, assembled.batch.ratings
+    if pairs is not None and bool((pairs.target == pairs.target.flip(-1)).all()):
+        raise InputError("every comparison is a tie, so nothing is preferred.", column="comparisons.outcome")
+    if lists is not None and bool((lists.ranks.amax(1) == torch.where(lists.mask, lists.ranks, 1e9).amin(1)).all()):
+        raise InputError("every ranking ties everything it lists.", column="rankings.ranks")
+    if ratings is not None:
+        answers = torch.stack([ratings.value, ratings.label.to(ratings.value.dtype)], dim=1).nan_to_num(nan=0.0)
+        if len(ratings) and bool((answers == answers[:1]).all()):
+            raise InputError("every rating is the same, so nothing can be told apart.", column="ratings")

@@ -5,7 +5,8 @@ Knows nothing of data sets or of how it is fitted; `composed` feeds it batches, 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import torch
@@ -136,26 +137,30 @@ class Network(nn.Module):
 
     @property
     def choice(self) -> Choice:
-        """The outcome of comparisons.
+        """The outcome of comparisons, or how they would come out by an outcome of ratings or rankings.
 
         Raises:
-            NotSupported: the model was fitted to other judgments only.
+            NotSupported: the model was fitted to other judgments, which say nothing about comparisons.
         """
         for outcome in self.outcomes:
             if isinstance(outcome, Choice):
                 return outcome
+        for outcome in self.outcomes:
+            paired = outcome.paired()  # type: ignore[operator]
+            if isinstance(paired, Choice):
+                return paired
         raise NotSupported("this model was not fitted to comparisons.")
 
     def outcome_log_probs(self, rows: Pairs, batch: Batch, taste: Taste) -> Tensor:
-        """Log-probabilities of what would be recorded, per component, ``[n, Z, K]``."""
-        return self._recorded(self.logits(rows, batch, taste), rows)
+        """Log-probabilities of what would be recorded: outcomes of `choice.prediction`, by component, ``[n, Z, K]``."""
+        return self._recorded(self.logits(rows, batch, taste), rows, self.choice.predicted)
 
-    def _recorded(self, logit: Tensor, rows: Pairs) -> Tensor:
+    def _recorded(self, logit: Tensor, rows: Pairs, outcome: Callable[[Tensor, Pairs], Tensor]) -> Tensor:
         for noise in self.noises:
             shift = noise.shift(rows)  # type: ignore[operator]
             if shift is not None:
                 logit = logit + shift[:, None]
-        log_probs = self.choice.log_probs(logit, rows)
+        log_probs = outcome(logit, rows)
         for noise in self.noises:
             log_probs = noise.observed(log_probs, rows)  # type: ignore[operator]
         return log_probs
@@ -175,7 +180,7 @@ class Network(nn.Module):
     def log_prob_at(self, values: Tensor, rows: Judgments) -> Tensor:
         """Log-likelihood of each judgment, ``[n, Z]``, from its `values`."""
         if isinstance(rows, Pairs):
-            return self.choice.log_prob(self._recorded(values, rows), rows)
+            return self.choice.log_prob(self._recorded(values, rows, self.choice.log_probs), rows)
         table = "ratings" if isinstance(rows, Ratings) else "rankings"
         for outcome in self.outcomes:
             if outcome.table == table:
@@ -246,6 +251,31 @@ class Network(nn.Module):
         parts += [outcome.penalty() for outcome in self.outcomes]  # type: ignore[operator]
         return torch.stack([p.reshape(()) for p in parts]).sum()
 
+    # -- before and after the fit --------------------------------------------------------------------------------------
+
+    def prepare(self, batch: Batch) -> None:
+        """Let outcomes look at the training judgments."""
+        for outcome in self.outcomes:
+            outcome.prepare(batch)  # type: ignore[operator]
+
+    def relabelled(self, batch: Batch) -> Batch:
+        """The batch as learning shall see it."""
+        pairs = batch.pairs
+        for noise in self.noises:
+            pairs = None if pairs is None else noise.relabelled(pairs)  # type: ignore[operator]
+        return replace(batch, pairs=pairs)
+
+    def settle(self, batch: Batch) -> None:
+        """Let populations and noises learn their tables about the training annotators."""
+        self.population.settle(self, batch)
+        for noise in self.noises:
+            noise.settle(self, batch)  # type: ignore[operator]
+
+    @property
+    def personal(self) -> list[nn.Module]:
+        """Modules that know something about single annotators, in the order in which they get to know newcomers."""
+        return [each for each in (self.population, *self.noises, *self.outcomes) if each.personal]
+
     # -- prediction ----------------------------------------------------------------------------------------------------
 
     @torch.no_grad()
@@ -255,12 +285,6 @@ class Network(nn.Module):
         probs = torch.exp(self.outcome_log_probs(rows, batch, taste))
         shares = probs.new_ones(probs.shape[:2]) if taste.log_weights is None else torch.exp(taste.log_weights)
         return probs, shares.expand(probs.shape[:2])
-
-    def settle(self, batch: Batch) -> None:
-        """Let populations and noises learn their tables about the training annotators."""
-        self.population.settle(self, batch)
-        for noise in self.noises:
-            noise.settle(self, batch)  # type: ignore[operator]
 
 
 def _compact(unit: Tensor, units: int) -> tuple[Tensor, Tensor]:

@@ -11,7 +11,7 @@ from dataclasses import fields, is_dataclass
 from difflib import get_close_matches
 from typing import Any, Literal, TypeVar
 
-from preflearn.choice import Binary, Davidson, Flip, Ordinal
+from preflearn.choice import Binary, Davidson, Flip, Margin, Ordinal, Scaled
 from preflearn.errors import InputError
 
 Kind = Literal["head", "kernel", "population", "noise", "outcome", "fitting", "link"]
@@ -38,8 +38,8 @@ def part(kind: Kind, key: str) -> Callable[[type[T]], type[T]]:
     return register
 
 
-for _key, _link in {"binary": Binary, "davidson": Davidson, "ordinal": Ordinal, "flip": Flip}.items():
-    part("link", _key)(_link)  # type: ignore[arg-type]
+for _link in (Binary, Davidson, Ordinal, Flip, Margin, Scaled):
+    part("link", _link.__name__.lower())(_link)
 
 
 def keys(kind: Kind) -> list[str]:
@@ -109,7 +109,7 @@ def _build(kind: str, key: str, options: Mapping[str, Any]) -> Any:
         raise InputError(f"the options of {kind} {key!r} must be named.", value=options, cure=f"{', '.join(names)}.")
     if unknown := [name for name in options if name not in names]:
         raise InputError(f"{kind} {key!r} has no option {unknown[0]!r}.", cure=f"It has: {', '.join(names) or 'none'}.")
-    nested = {"link": "link", "kernels": "kernel", "heads": "head", "kernel": "kernel", "head": "head"}
+    nested = {kind: kind for kind in ("link", "kernel", "head", "fitting")} | {"kernels": "kernel", "heads": "head"}
     try:
         return found(**{name: from_spec(value, nested.get(name)) for name, value in options.items()})  # type: ignore[arg-type]
     except (TypeError, ValueError) as error:

@@ -79,14 +79,26 @@ class Plan:
                     f"the data set has no {table}, which this model learns from.",
                     cure=f"It has: {', '.join(data.counts()) or 'nothing'}; see `preflearn convert`.",
                 )
-            if self.people and "annotator_id" not in data.columns(table):
+            if self.people and not data.select(table, ["annotator_id"]).collect()["annotator_id"].drop_nulls().len():
                 raise InputError(
                     "this model learns about annotators, but none are recorded.",
                     column=f"{table}.annotator_id",
                     cure="Record who judged, or use a model that treats everyone alike (bradley_terry).",
                 )
+        if len(self.tables) < len(self.outcomes):
+            raise InputError(
+                "two outcomes read the same judgments.", cure=f"Keep one of each table: {', '.join(self.tables)}."
+            )
         for each in self.everything:
             each.check(data)
+
+    def resolve(self, data: PreferenceData) -> None:
+        """Decide what parts leave to the data.
+
+        Raises:
+            InputError: the data does not decide it, or parts do not go together.
+        """
+        self.outcomes = tuple(each.resolved(data) for each in self.outcomes)
 
     def columns(self) -> dict[str, str]:
         """Code columns that parts need."""

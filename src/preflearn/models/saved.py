@@ -44,6 +44,7 @@ def save(model: Composed, path: Path, *, force: bool = False) -> None:
         "parameters": parameters,
         "encoder_signature": model.encoder_.signature(),
         "vocabulary": names,
+        "outcomes": to_spec(model.plan_.outcomes),
         "shape": asdict(model.shape_),
         "report": model.report_._asdict(),
         "left_out": model.left_out_,
@@ -84,6 +85,7 @@ def load(path: str | Path) -> Composed:
     model.vocabulary_ = from_plain(document["vocabulary"], arrays)
     model.shape_ = Shape(**document["shape"])
     model.plan_ = model.resolved()
+    model.plan_.outcomes = from_spec(document["outcomes"])
     network = model.plan_.build(model.shape_, model.ridge).double()
     state = {key.partition(".")[2]: torch.tensor(value) for key, value in tensors.items() if key.startswith("network.")}
     _resize(network, state)

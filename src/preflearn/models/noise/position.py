@@ -1,4 +1,4 @@
-"""Noise: what lies between a preference and its record (position, nuisance covariates, wrong labels)."""
+"""The order of showing: an advantage of the response that was shown first."""
 
 from __future__ import annotations
 
