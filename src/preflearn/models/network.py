@@ -24,6 +24,7 @@ from preflearn.models.base import (
     Taste,
 )
 from preflearn.models.batch import Batch, Lists, Pairs, Ratings, taken
+from preflearn.models.newton import Information
 from preflearn.models.outcomes import Choice
 
 
@@ -80,6 +81,8 @@ class Network(nn.Module):
         self.ridge = ridge
         self.names: Mapping[str, Sequence[str]] = {}
         """Values behind code columns, for fittings that are told names."""
+        self.information: Information | None = None
+        """Second derivatives of the objective at its optimum, where the fitting found them."""
 
     # -- from features to logits ---------------------------------------------------------------------------------------
 

@@ -458,6 +458,7 @@ def _constrained(link: Link, free: Floats) -> tuple[Floats, Floats, Floats]:
     if not len(free):
         return free, np.zeros((0, 0)), np.zeros((0, 0, 0))
     place = torch.from_numpy(free.copy())
-    slope = jacobian(link.constrain, place)
-    bend = torch.stack([hessian(lambda at, k=k: link.constrain(at)[k], place) for k in range(len(free))])
+    slope = jacobian(link.constrain, place)  # type: ignore[no-untyped-call]
+    each = [hessian(lambda at, k=k: link.constrain(at)[k], place) for k in range(len(free))]  # type: ignore[no-untyped-call]
+    bend = torch.stack(each)
     return link.constrain(place).numpy(), slope.numpy(), bend.numpy()

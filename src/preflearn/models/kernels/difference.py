@@ -12,7 +12,7 @@ from preflearn.models.base import HeadModule, KernelModule, Part, Shape, Taste
 from preflearn.models.parts import part
 
 
-class _Difference(KernelModule):
+class DifferenceModule(KernelModule):
     def forward(self, a: Tensor, b: Tensor, taste: Taste, prompts: Tensor | None) -> Tensor:
         logit: Tensor = kernels.difference(a[..., 0], b[..., 0])
         return logit
@@ -29,7 +29,7 @@ class Difference(Part):
     def build(self, shape: Shape, head: HeadModule) -> KernelModule:
         if head.width != 1:
             raise InputError("the difference kernel needs a head with one number per channel.", value=head.width)
-        return _Difference()
+        return DifferenceModule()
 
 
 class _Gaussian(KernelModule):

@@ -9,7 +9,7 @@ from preflearn.models.batch import Batch
 from preflearn.models.parts import part
 
 
-class _Everyone(PopulationModule):
+class EveryoneModule(PopulationModule):
     def forward(self, rows: Judgments, batch: Batch) -> Taste:
         return Taste()
 
@@ -20,4 +20,4 @@ class Everyone(Part):
     """One taste for all: nothing is known or learned about who is asked."""
 
     def build(self, shape: Shape) -> PopulationModule:
-        return _Everyone()
+        return EveryoneModule()

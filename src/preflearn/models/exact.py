@@ -1,0 +1,62 @@
+"""Exact Newton as a way of fitting: for linear heads over differences, whatever the link."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from preflearn.errors import NotSupported
+from preflearn.models.base import Part
+from preflearn.models.batch import Batch
+from preflearn.models.fitting import Report
+from preflearn.models.linear import linear_of
+from preflearn.models.network import Network
+from preflearn.models.newton import maximise
+from preflearn.models.parts import part
+
+
+@part("fitting", "newton")
+@dataclass(frozen=True)
+class Newton(Part):
+    """Newton's method on all comparisons at once; see `preflearn.models.newton.maximise`.
+
+    For one linear channel over differences with everyone alike, any link with a shared shape, and noise that shifts
+    logits. It ends at the optimum to the precision of the features, whatever their scales.
+
+    Attributes:
+        iterations: limit of passes over the comparisons.
+        tolerance: on the squared Newton decrement, nats: a thousandth of a standard error is 1e-6.
+    """
+
+    iterations: int = 200
+    tolerance: float = 1e-8
+
+    def fit(self, network: Network, batch: Batch, seed: int) -> Report:
+        """Fit `network` in place (it becomes float64).
+
+        Raises:
+            NotSupported: the model is not linear, or learns from more than comparisons.
+            NotComputable: without a ridge the comparisons do not determine the weights.
+        """
+        problem = linear_of(network, batch)
+        if problem is None:
+            raise NotSupported(
+                "Newton's method fits one linear head over differences of comparisons, with everyone alike; "
+                "use fitting='auto' or 'full_batch' for this model."
+            )
+        found = maximise(
+            problem.design,
+            problem.link,
+            problem.target,
+            problem.weight,
+            ridge=problem.ridge,
+            prior=problem.prior,
+            tolerance=self.tolerance,
+            max_iterations=self.iterations,
+        )
+        network.to(torch.float64)
+        problem.write(found.parameters)
+        network.information = found.information
+        notes = () if found.converged else (f"Newton's method had not converged after {found.iterations} passes.",)
+        return Report(found.value, found.iterations, found.converged, (found.value,), notes)

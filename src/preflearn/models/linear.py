@@ -1,0 +1,177 @@
+"""A network whose logits are linear in the features, seen as the problem that `newton` solves, and back.
+
+This is where it is decided whether exact Newton applies; every other file only asks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.autograd.functional import hessian
+from torch.func import functional_call
+
+from preflearn.choice import Link
+from preflearn.choice.modules import LinkModule
+from preflearn.models.base import NoiseModule
+from preflearn.models.batch import Batch, Pairs
+from preflearn.models.design import Design, Floats
+from preflearn.models.heads import Layered
+from preflearn.models.kernels.difference import DifferenceModule
+from preflearn.models.network import Network
+from preflearn.models.newton import Parameters, Prior
+from preflearn.models.outcomes import Choice
+from preflearn.models.population.everyone import EveryoneModule
+
+_MANY = 64
+"""Coefficients of noise that still count as a few columns."""
+
+
+@dataclass(frozen=True, eq=False)
+class Linear:
+    """A linear network on its training judgments.
+
+    Attributes:
+        design, link, target [n, K], weight [n], ridge, prior: as `newton.maximise` takes them.
+        weights: the parameter behind its weights, [1, d].
+        coefficients: parameters behind its coefficients, in order, p numbers together.
+        free: the parameter behind the link's free shape parameters, [P].
+    """
+
+    design: Design
+    link: Link
+    target: Floats
+    weight: Floats
+    ridge: float
+    prior: Prior | None
+    weights: nn.Parameter
+    coefficients: tuple[nn.Parameter, ...]
+    free: nn.Parameter
+
+    def parameters(self) -> Parameters:
+        """What the network holds."""
+        flat = [p.detach().double().reshape(-1).numpy() for p in self.coefficients]
+        return Parameters(
+            self.weights.detach().double().numpy().copy(),
+            np.concatenate([np.zeros(0), *flat]),
+            self.free.detach().double().numpy().copy(),
+        )
+
+    @torch.no_grad()
+    def write(self, found: Parameters) -> None:
+        """Put parameters into the network."""
+        self.weights.copy_(torch.from_numpy(found.weights))
+        self.free.copy_(torch.from_numpy(found.free))
+        pieces = np.split(found.coefficients, np.cumsum([p.numel() for p in self.coefficients]))
+        for parameter, piece in zip(self.coefficients, pieces):
+            parameter.copy_(torch.from_numpy(piece).reshape(parameter.shape))
+
+
+def is_linear(network: Network) -> bool:
+    """Whether logits are linear in the features: one linear channel, differences, everyone alike, a shared link, and
+    noise that shifts logits by few coefficients."""
+    head, outcomes = network.head, list(network.outcomes)
+    if not (type(head) is Layered and head.linear and head.channels == head.width == 1 and head.last.bias is None):
+        return False
+    if not (type(network.kernel) is DifferenceModule and type(network.population) is EveryoneModule):
+        return False
+    if not (len(outcomes) == 1 and type(outcomes[0]) is Choice and type(outcomes[0].shape) is LinkModule):
+        return False
+    return all(_shifts(noise) for noise in network.noises)
+
+
+def linear_of(network: Network, batch: Batch) -> Linear | None:
+    """The network as a linear problem, or None where `is_linear` says no or there are other judgments than pairs."""
+    rows = batch.pairs
+    if rows is None or len(batch) != len(rows) or not is_linear(network):
+        return None
+    head, choice = network.head, network.choice
+    assert isinstance(head, Layered)
+    columns, offset, coefficients = _columns(network, rows)
+    return Linear(
+        Design(batch.x.numpy(), rows.a.numpy(), rows.b.numpy(), columns=columns, offset=offset),
+        choice.link,
+        rows.target.double().numpy(),
+        rows.weight.double().numpy(),
+        network.ridge,
+        _prior(network, coefficients, choice.shape.free),
+        head.last.weight,
+        coefficients,
+        choice.shape.free,
+    )
+
+
+def _shifts(noise: nn.Module) -> bool:
+    """Whether this noise does nothing but add to logits, and with few coefficients."""
+    kind = type(noise)
+    others = ("observed", "reweighed", "relabelled")
+    if any(getattr(kind, name, None) is not getattr(NoiseModule, name, None) for name in others):
+        return False
+    return sum(p.numel() for p in noise.parameters()) <= _MANY
+
+
+@torch.no_grad()
+def _columns(network: Network, rows: Pairs) -> tuple[Floats, Floats | None, tuple[nn.Parameter, ...]]:
+    """Columns [n, p] by which coefficients shift logits, what is added without them, and the coefficients.
+
+    A shift that is linear in its coefficients is known from its values at the unit vectors.
+    """
+    parameters = tuple(p for noise in network.noises for p in noise.parameters())
+    held = [p.clone() for p in parameters]
+
+    def shift() -> Tensor:
+        found = [noise.shift(rows) for noise in network.noises]  # type: ignore[operator]
+        given = [each.double() for each in found if each is not None]
+        return torch.stack(given).sum(0) if given else torch.zeros(len(rows), dtype=torch.float64)
+
+    for p in parameters:
+        p.zero_()
+    base, columns = shift(), []
+    for p in parameters:
+        for place in range(p.numel()):
+            p.view(-1)[place] = 1.0
+            columns.append(shift() - base)
+            p.view(-1)[place] = 0.0
+    for p, value in zip(parameters, held):
+        p.copy_(value)
+    matrix = torch.stack(columns, dim=1) if columns else base.new_zeros(len(rows), 0)
+    return matrix.numpy(), base.numpy() if bool(base.any()) else None, parameters
+
+
+class _Penalty(nn.Module):
+    """Minus the log-prior of noises and outcome as a function of their parameters."""
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.noises, self.outcomes = network.noises, network.outcomes
+
+    def forward(self) -> Tensor:
+        parts = [each.penalty() for each in (*self.noises, *self.outcomes)]  # type: ignore[operator]
+        return torch.stack([part.double().reshape(()) for part in parts]).sum()
+
+
+def _prior(network: Network, coefficients: tuple[nn.Parameter, ...], free: nn.Parameter) -> Prior | None:
+    """The prior of coefficients and free shape parameters together; None where there is none."""
+    module = _Penalty(network)
+    if not module().requires_grad:
+        return None
+    wanted = [*coefficients, free]
+    names = {id(p): name for name, p in module.named_parameters()}
+    sizes = [p.numel() for p in wanted]
+
+    def value(flat: Tensor) -> Tensor:
+        pieces = zip(wanted, flat.split(sizes))
+        given = {names[id(p)]: piece.reshape(p.shape) for p, piece in pieces if id(p) in names}
+        result: Tensor = functional_call(module, given)
+        return result
+
+    def prior(shared: Floats) -> tuple[float, Floats, Floats]:
+        place = torch.tensor(shared, requires_grad=True)
+        total = value(place)
+        (slope,) = torch.autograd.grad(total, place)
+        bend: Tensor = hessian(value, place.detach())  # type: ignore[no-untyped-call]
+        return float(total), slope.numpy(), bend.numpy()
+
+    return prior
