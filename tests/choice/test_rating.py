@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize
 
 from preflearn.choice import Binary, ClassLabel, Desirable, Flip, Ordinal, OrdinalRating, one_hot
-from preflearn.choice.rating import Gaussian
+from preflearn.choice.rating import Gaussian, which_grade_is_higher
 
 
 class TestGaussian:
@@ -207,3 +207,22 @@ class TestClassLabel:
             self.link.log_prob(np.zeros(2), np.zeros(3))
         with pytest.raises(ValueError, match="at least two"):
             ClassLabel(("only",))
+
+
+class TestWhichGradeIsHigher:
+    def test_is_the_chance_that_one_of_two_logistic_noises_wins(self) -> None:
+        from scipy.integrate import quad
+        from scipy.special import expit
+
+        for d in [0.0, 1e-9, 0.1, 0.2499, 0.2501, 2.0, 12.0]:
+            # P(u_a + e_a > u_b + e_b) = E F(e + d), substituted q = F(e): the integral of F(F^-1(q) + d) over (0, 1).
+            expected = quad(lambda q, d=d: float(expit(np.log(q / (1 - q)) + d)), 0, 1, epsabs=1e-13, limit=400)[0]
+            b, a = np.exp(which_grade_is_higher(d))
+            assert a == pytest.approx(expected, abs=1e-10)
+            assert a + b == pytest.approx(1, abs=1e-14)
+
+    def test_mirrors_and_keeps_its_tail(self) -> None:
+        d = np.array([0.0, 0.1, 0.25, 3.0, 900.0])
+        np.testing.assert_array_equal(which_grade_is_higher(d)[:, ::-1], which_grade_is_higher(-d))
+        assert which_grade_is_higher(900.0)[0] == pytest.approx(-900 + np.log(899), rel=1e-14)
+        assert abs(np.diff(np.exp(which_grade_is_higher(np.array([0.25 - 1e-12, 0.25 + 1e-12])))[:, 1])[0]) < 1e-12
