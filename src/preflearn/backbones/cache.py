@@ -88,7 +88,7 @@ def through_cache(
         InputError: the cache directory cannot be written.
     """
     high, low = _numbers(keys)
-    _, first, inverse = np.unique(np.stack([high, low], axis=1), axis=0, return_index=True, return_inverse=True)
+    first, inverse = _distinct(high, low)
     high, low = high[first], low[first]
     store = _Store(cache_directory() / "vectors" / blake2b(signature.encode(), digest_size=12).hexdigest(), signature)
     vectors, cut, known = store.read(high, low)
@@ -103,7 +103,6 @@ def through_cache(
                 store.append(high[at], low[at], batch.cut, batch.vectors)
                 vectors[at], cut[at] = batch.vectors, batch.cut
                 advance(batch.work)
-    inverse = inverse.reshape(-1)
     return Found(vectors[inverse], cut[inverse])
 
 
@@ -125,6 +124,17 @@ def _numbers(keys: pl.Series) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.ui
         pl.col("key").str.slice(16, 4).str.to_integer(base=16, dtype=pl.UInt64).alias("low"),
     )
     return parts["high"].to_numpy(), parts["low"].to_numpy()
+
+
+def _distinct(high: npt.NDArray[np.uint64], low: npt.NDArray[np.uint64]) -> tuple[Ints, Ints]:
+    """Where each distinct key stands first, and which of those each key is."""
+    order = np.lexsort((low, high))
+    sorted_high, sorted_low = high[order], low[order]
+    new = np.ones(high.size, dtype=np.bool_)
+    new[1:] = (sorted_high[1:] != sorted_high[:-1]) | (sorted_low[1:] != sorted_low[:-1])
+    inverse = np.empty(high.size, dtype=np.int64)
+    inverse[order] = np.cumsum(new) - 1
+    return order[new], inverse
 
 
 def _record(dimension: int) -> np.dtype[Any]:

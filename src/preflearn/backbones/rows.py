@@ -149,7 +149,12 @@ def _prompt_rows(data: PreferenceData) -> Ints:
 
 
 def _contents(data: PreferenceData, table: Literal["responses", "prompts"], rows: Ints, cure: str) -> pl.Series:
-    messages = data.select(table, ["messages"]).collect()["messages"].gather(rows)
+    """Digests of the messages of some rows, given in order of the table."""
+    messages = data.select(table, ["messages"]).collect()["messages"]
+    if rows.size < messages.len():
+        chosen = np.zeros(messages.len(), dtype=np.bool_)
+        chosen[rows] = True
+        messages = messages.filter(pl.Series(chosen))
     has_text = pl.col("messages").list.eval(pl.element().struct.field("content").is_not_null()).list.any()
     silent = ~messages.to_frame("messages").select(has_text.fill_null(False)).to_series().to_numpy()
     if silent.any():
