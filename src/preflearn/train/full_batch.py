@@ -75,7 +75,7 @@ def fit_full_batch(
     if not held:
         raise InputError("there are no batches to fit.")
     trained = Trained(module, loss, extra_parameters or {})
-    gradient = StepGradient(module, loss, trained.parameters, processes=Processes.alone(), forward=nullcontext)
+    gradient = StepGradient(module, loss, trained.parameters, processes=Processes.alone(), forward=nullcontext())
 
     def evaluate() -> float:
         step = gradient(held, lambda number: None, "full batch")

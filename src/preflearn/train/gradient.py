@@ -40,13 +40,16 @@ def weighted_sums(loss: Loss) -> Sums:
         raise InputError(f"weight has shape {list(weight.shape)}, per_example {list(values.shape)}.")
     if values.dtype in _UP:
         values = values.to(_UP[values.dtype])
+    wide = _wide(values)
     if weight is None:
         count = float(len(values))
-        return Sums(values.sum(), count, {name: _sum(name, m, None, count) for name, m in loss.metrics.items()})
+        return Sums(
+            values.sum(dtype=wide), count, {name: _sum(name, m, None, count) for name, m in loss.metrics.items()}
+        )
     weight = weight.detach().to(values.dtype)
-    total = weight.sum(dtype=torch.float64)
+    total = weight.sum(dtype=wide)
     metrics = {name: _sum(name, m, weight, total) for name, m in loss.metrics.items()}
-    return Sums((weight * values).sum(), total, metrics)
+    return Sums((weight * values).sum(dtype=wide), total, metrics)
 
 
 def _sum(name: str, metric: Tensor | float, weight: Tensor | None, total: Tensor | float) -> Tensor | float:
@@ -54,10 +57,10 @@ def _sum(name: str, metric: Tensor | float, weight: Tensor | None, total: Tensor
         return total * (metric.detach() if isinstance(metric, Tensor) else metric)
     metric = metric.detach()
     if weight is None:
-        return metric.sum(dtype=torch.float64)
+        return metric.sum(dtype=_wide(metric))
     if metric.shape != weight.shape:
         raise InputError(f"metric {name!r} has shape {list(metric.shape)}, weight {list(weight.shape)}.")
-    return (metric * weight).sum(dtype=torch.float64)
+    return (metric * weight).sum(dtype=_wide(metric))
 
 
 class StepGradient:
@@ -69,7 +72,7 @@ class StepGradient:
         module, loss: what is trained, and its loss function.
         parameters: by name; what ``.grad`` is filled of.
         processes: who shares the step.
-        forward: the context of each forward pass (autocast).
+        forward: the context of each forward pass (autocast), entered again and again.
         clip: largest global norm, or None.
     """
 
@@ -80,7 +83,7 @@ class StepGradient:
         parameters: Mapping[str, nn.Parameter],
         *,
         processes: Processes,
-        forward: Callable[[], AbstractContextManager[object]],
+        forward: AbstractContextManager[object],
         clip: float | None = None,
     ) -> None:
         self._module, self._loss, self._clip, self._forward = module, loss, clip, forward
@@ -102,56 +105,70 @@ class StepGradient:
         for parameter in self._all:
             parameter.grad = None
         parts: list[Sums] = []
-        weight: Tensor | float | None = None
+        weight: Tensor | float = 0.0
         total: float | None = None
         penalty: Tensor | float = 0.0
         records = tokens = 0
+        # A step of one micro-batch is normalised on the way back, which saves a pass over all gradients.
+        alone = len(batches) == 1 and self._processes.size == 1
         for number, batch in enumerate(batches):
             begin(number)
-            with self._forward():
+            with self._forward:
                 out = self._loss(self._module, batch)
             sums = weighted_sums(out)
-            weight = sums.weight if weight is None else weight + sums.weight
             objective = sums.objective
+            parts.append(sums._replace(objective=objective.detach()))
+            weight, records, tokens = weight + sums.weight, records + len(out.per_example), tokens + out.tokens
             if number == len(batches) - 1:
                 penalty = out.penalty
-                total, share = self._total_weight(weight)
+                total, share = self._total_weight(weight, where)
                 if isinstance(penalty, Tensor):
                     objective = objective + penalty * share
             if not objective.requires_grad:
                 raise InputError(f"{where}: the loss depends on no trained parameter.")
-            objective.backward()  # type: ignore[no-untyped-call]
-            parts.append(Sums(sums.objective.detach(), sums.weight, sums.metrics))
-            records, tokens = records + len(out.per_example), tokens + out.tokens
+            seed = objective.new_full((), 1 / total) if alone and total else None
+            torch.autograd.backward(objective, seed)
         if total is None:
-            total, _ = self._total_weight(None)
-        return self._finish(parts, total, float(penalty), records, tokens, where)
+            total, _ = self._total_weight(None, where)
+        return self._finish(parts, total, 1.0 if alone else 1 / total, float(penalty), records, tokens, where)
 
-    def _total_weight(self, own: Tensor | float | None) -> tuple[float, float]:
+    def _total_weight(self, own: Tensor | float | None, where: str) -> tuple[float, float]:
         """The step's total weight, and what this process multiplies the penalty with so that it counts once."""
         if self._processes.size == 1:
-            total = 0.0 if own is None else float(own)
-            return total, total
-        pair = torch.zeros(2, dtype=torch.float64, device=self._all[0].device)
-        if own is not None:
-            pair[0], pair[1] = own, 1.0
-        total, holders = self._processes.total(pair).tolist()
-        return total, total / max(holders, 1.0)
+            total = share = float(own or 0.0)
+        else:
+            pair = torch.zeros(2, dtype=torch.float64, device=self._all[0].device)
+            if own is not None:
+                pair[0], pair[1] = own, 1.0
+            total, holders = self._processes.total(pair).tolist()
+            share = total / max(holders, 1.0)
+        if not (math.isfinite(total) and total > 0):
+            raise InputError(f"{where}: the weights of the examples sum to {total:g}; they must be positive.")
+        return total, share
 
     def _finish(
-        self, parts: Sequence[Sums], total: float, penalty: float, records: int, tokens: int, where: str
+        self,
+        parts: Sequence[Sums],
+        total: float,
+        factor: float,
+        penalty: float,
+        records: int,
+        tokens: int,
+        where: str,
     ) -> Step:
-        names = list(dict.fromkeys(name for part in parts for name in part.metrics))
-        metrics = {name: sum(float(part.metrics[name]) for part in parts if name in part.metrics) for name in names}
+        """Sum up over processes, check, multiply gradients by ``factor`` and clip."""
+        metrics: dict[str, float] = {}
+        for part in parts:
+            for name, value in part.metrics.items():
+                metrics[name] = metrics.get(name, 0.0) + float(value)
         losses = [float(part.objective) for part in parts]
         if self._processes.size > 1:
             losses, metrics, penalty, records, tokens = self._share(losses, metrics, penalty, records, tokens)
-        self._check(losses, penalty, total, where)
+        self._check(losses, penalty, where)
         gradients = [parameter.grad for parameter in self._all if parameter.grad is not None]
-        norm = float(nn.utils.get_total_norm(gradients)) / total
+        norm = _norm(gradients) * factor
         if not math.isfinite(norm):
             raise Diverged(f"{where}: {self._first_bad()} The loss was {sum(losses) / total:g}. {_CURE}")
-        factor = 1.0 / total
         if self._clip is not None and norm > self._clip:
             factor *= self._clip / norm
         if factor != 1.0:
@@ -182,21 +199,33 @@ class StepGradient:
             sum(item[4] for item in active),
         )
 
-    def _check(self, losses: Sequence[float], penalty: float, total: float, where: str) -> None:
+    def _check(self, losses: Sequence[float], penalty: float, where: str) -> None:
         for number, loss in enumerate(losses):
             if not math.isfinite(loss):
                 part = f" of micro-batch {number + 1} of {len(losses)}" if len(losses) > 1 else ""
                 raise Diverged(f"{where}: the loss{part} is {loss}. {_CURE}")
         if not math.isfinite(penalty):
             raise Diverged(f"{where}: the penalty is {penalty}. {_CURE}")
-        if not (math.isfinite(total) and total > 0):
-            raise InputError(f"{where}: the weights of the examples sum to {total:g}; they must be positive.")
 
     def _first_bad(self) -> str:
         for name, parameter in self._parameters.items():
             if parameter.grad is not None and not bool(torch.isfinite(parameter.grad).all()):
                 return f"the gradient of {name} is not finite."
         return "the norm of the gradient is not finite."
+
+
+def _wide(values: Tensor) -> torch.dtype:
+    """In which sums over many float32 numbers keep their last digits; Apple's GPUs have no float64."""
+    return torch.float32 if values.device.type == "mps" else torch.float64
+
+
+def _norm(gradients: list[Tensor]) -> float:
+    """The global Euclidean norm."""
+    norms = torch._foreach_norm(gradients)
+    if norms[0].is_cuda:
+        # One transfer instead of one per parameter.
+        return float(torch.linalg.vector_norm(torch.stack(norms)))
+    return math.sqrt(sum(float(norm) ** 2 for norm in norms))
 
 
 _CURE = "Look for extreme inputs, lower lr, warm up, or set clip. The weights are those before this step."

@@ -7,21 +7,23 @@ import math
 import os
 import sys
 import time
+from io import FileIO
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from preflearn.train.types import Record
 
 
 class RunLog:
-    """A file of JSON lines, flushed line by line. Without a path nothing is written.
+    """A file of JSON lines, each in the file at once. Without a path nothing is written.
 
     Lines are a function of settings, data and seed, except what stands under ``time``.
     """
 
     def __init__(self, path: Path | None) -> None:
         self._path = path
-        self._file: IO[bytes] | None = None
+        # Unbuffered: a line is in the file when write returns.
+        self._file: FileIO | None = None
 
     def open(self, at: int | None = None) -> None:
         """Begin writing: after byte ``at`` of the file (what follows is cut off), or anew."""
@@ -29,11 +31,11 @@ class RunLog:
             return
         self._path.parent.mkdir(parents=True, exist_ok=True)
         if at is not None and self._path.exists():
-            self._file = self._path.open("r+b")
+            self._file = self._path.open("r+b", buffering=0)
             self._file.truncate(min(at, os.fstat(self._file.fileno()).st_size))
             self._file.seek(0, os.SEEK_END)
         else:
-            self._file = self._path.open("wb")
+            self._file = self._path.open("wb", buffering=0)
 
     def write(self, record: Record) -> None:
         """One line. Numbers that are not finite are null."""
@@ -44,7 +46,6 @@ class RunLog:
         except ValueError:
             line = json.dumps(_finite(record))
         self._file.write(line.encode() + b"\n")
-        self._file.flush()
 
     def size(self) -> int:
         """Bytes written, all on the disk."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +22,12 @@ from preflearn.train.gradient import StepGradient
 from preflearn.train.interrupts import Interrupts
 from preflearn.train.log import Progress, RunLog
 from preflearn.train.optimizers import build_optimizer, rate_factor, set_rate
-from preflearn.train.precision import autocast
+from preflearn.train.precision import autocast, deterministic
 from preflearn.train.processes import Processes
-from preflearn.train.seeding import mix, own_randomness, reseed
+from preflearn.train.seeding import mix, others, own_randomness, seed_others, seed_torch, set_others
 from preflearn.train.settings import TrainSettings
 from preflearn.train.trained import Trained, own_state, set_own_state
 from preflearn.train.types import (
-    Best,
     Diverged,
     Evaluate,
     LossFunction,
@@ -38,6 +37,7 @@ from preflearn.train.types import (
     TrainResult,
     Update,
 )
+from preflearn.train.watch import Watch
 
 LOG = "log.jsonl"
 CHECKPOINTS = "checkpoints"
@@ -103,7 +103,7 @@ def train(
         raise InputError("patience needs evaluate: figures on held-out data.")
     with ExitStack() as stack:
         stack.enter_context(own_randomness())
-        stack.enter_context(_deterministic(settings.deterministic))
+        stack.enter_context(deterministic(settings.deterministic))
         run = _Run(module, loss, source, settings, processes, extra_parameters or {}, Path(out) if out else None)
         run.evaluate, run.on_step, run.update = evaluate, on_step, update
         stack.callback(run.close)
@@ -135,7 +135,7 @@ class _Run:
             loss,
             self.trained.parameters,
             processes=processes,
-            forward=lambda: autocast(precision, device),
+            forward=autocast(precision, device),
             clip=settings.clip,
         )
         self.evaluate: Evaluate | None = None
@@ -143,16 +143,16 @@ class _Run:
         self.update: Update = once
         self.checkpoints = Checkpoints(out / CHECKPOINTS, settings.keep) if out else None
         self.log = RunLog(out / LOG if out and processes.main else None)
+        self.watch = Watch(settings)
         self.interrupts = Interrupts()
+        self.progress = Progress(False, None, 0)
         self.micro_batches = source.steps()
         per_epoch = None if self.micro_batches is None else -(-self.micro_batches // settings.accumulate)
         self.total = settings.steps or (None if per_epoch is None else per_epoch * settings.epochs)
         rate_factor(settings, 0, self.total)
-        self.step = self.epoch = self.position = self.stale = 0
+        self.step = self.epoch = self.position = 0
         self.evaluated_at = -1
         self.stopped = ""
-        self.best: Best | None = None
-        self.best_state: Any = None
         self.losses: list[float] = []
         self.evaluations: list[Record] = []
         self.whole = True
@@ -171,6 +171,7 @@ class _Run:
         if found is not None:
             self.load(*found)
         else:
+            seed_others(mix(self.settings.seed, self.processes.rank))
             self.log.open()
             count = sum(parameter.numel() for parameter in self.trained.parameters.values())
             self.log.write({"event": "start", "settings": self.settings.plain(), "parameters": count})
@@ -181,20 +182,22 @@ class _Run:
     def close(self) -> None:
         """Release the log, the bar and the signals."""
         self.interrupts.__exit__(None, None, None)
-        if hasattr(self, "progress"):
-            self.progress.close()
+        self.progress.close()
         self.log.close()
 
     def go(self) -> TrainResult:
         """Train to the end."""
         try:
             self.module.train()
+            if self.evaluate is not None and self.settings.evaluate_first and self.evaluated_at < 0:
+                self.look()
             while not self.stopped:
                 self.one_epoch()
             if self.evaluate is not None and self.evaluated_at != self.step:
                 self.look()
-        except Diverged as error:
-            self.log.write({"event": "diverged", "step": self.step + 1, "epoch": self.epoch, "problem": str(error)})
+        except Exception as error:
+            event = "diverged" if isinstance(error, Diverged) else "failed"
+            self.log.write({"event": event, "step": self.step + 1, "epoch": self.epoch, "problem": str(error)})
             raise
         except KeyboardInterrupt:
             # Raised by a callback or the source, between steps: what Interrupts defers never comes here half-way.
@@ -202,12 +205,13 @@ class _Run:
                 self.leave()
             raise
         self.save()
-        if self.best is not None:
-            self.trained.restore(self.best_state)
-        best = None if self.best is None else self.best._asdict()
-        self.log.write({"event": "end", "step": self.step, "stopped": self.stopped, "best": best})
+        best = self.watch.best
+        if best is not None:
+            self.trained.restore(self.watch.snapshot)
+        kept = None if best is None else best._asdict()
+        self.log.write({"event": "end", "step": self.step, "stopped": self.stopped, "best": kept})
         self.module.eval()
-        return TrainResult(self.module, self.step, self.stopped, self.best, self.losses, self.evaluations)
+        return TrainResult(self.module, self.step, self.stopped, best, self.losses, self.evaluations)
 
     # ---- the loop
 
@@ -216,13 +220,12 @@ class _Run:
         processes, begin = self.processes, self.position
         start = begin + (processes.rank - begin) % processes.size
         batches = iter(self.source.epoch(self.epoch, start=start, stride=processes.size))
-        with closing(batches) if hasattr(batches, "close") else ExitStack():  # type: ignore[type-var]
-            while self.one_step(batches):
-                self.boundary()
-                if self.settings.steps is not None and self.step >= self.settings.steps:
-                    self.stopped = self.stopped or "finished"
-                if self.stopped:
-                    return
+        while self.one_step(batches):
+            self.boundary()
+            if self.settings.steps is not None and self.step >= self.settings.steps:
+                self.stopped = self.stopped or "finished"
+            if self.stopped:
+                return
         if self.position == 0:
             raise InputError(f"the source gave no micro-batch in epoch {self.epoch}.")
         self.epoch, self.position = self.epoch + 1, 0
@@ -240,7 +243,7 @@ class _Run:
         numbers = [number for number in window if number % size == rank]
         mine = []
         for number in numbers:
-            reseed(mix(seed, self.epoch, number, 0))
+            seed_torch(mix(seed, self.epoch, number, 0))
             batch = next(batches, _END)
             if batch is _END:
                 break
@@ -251,14 +254,14 @@ class _Run:
         self.whole = False
         set_rate(self.optimizer, rate_factor(settings, self.step, self.total))
         if hasattr(self.loss, "before_step"):
-            reseed(mix(seed, self.epoch, self.position, 1))
+            seed_torch(mix(seed, self.epoch, self.position, 1))
             with torch.no_grad():
                 self.loss.before_step(self.module, mine)
 
         def gradient() -> Step:
             return self.gradient(
                 mine,
-                lambda number: reseed(mix(seed, self.epoch, numbers[number], 2)),
+                lambda number: seed_torch(mix(seed, self.epoch, numbers[number], 2)),
                 f"Step {self.step + 1} (epoch {self.epoch})",
             )
 
@@ -320,42 +323,23 @@ class _Run:
     def look(self) -> None:
         """Evaluate, keep the best weights, lose patience."""
         assert self.evaluate is not None
-        settings, self.whole = self.settings, False
+        settings, self.whole, began = self.settings, False, time.perf_counter()
         self.module.eval()
-        reseed(mix(settings.seed, self.step, 3))
+        seed_torch(mix(settings.seed, self.step, 3))
         with torch.no_grad():
             figures = self.processes.agree({name: float(value) for name, value in self.evaluate(self.module).items()})
         self.module.train()
         record: Record = {"event": "evaluation", "step": self.step, "epoch": self.epoch, "metrics": figures}
         if settings.monitor is not None:
-            self.judge(record, figures)
+            record["improved"] = self.watch.see(self.step, figures, self.trained.snapshot)
+            self.progress.evaluated(settings.monitor, figures[settings.monitor])
+            if self.watch.out_of_patience:
+                self.stopped = self.stopped or "patience"
+        record["time"] = {"seconds": round(time.perf_counter() - began, 6)}
         self.evaluated_at = self.step
         self.evaluations.append(record)
         self.log.write(record)
         self.whole = True
-
-    def judge(self, record: Record, figures: Mapping[str, float]) -> None:
-        """Whether the monitored figure improved."""
-        settings, monitor = self.settings, str(self.settings.monitor)
-        if monitor not in figures:
-            raise InputError(
-                f"evaluate returned no {monitor!r} to monitor; it returned {', '.join(figures) or 'nothing'}.",
-                cure="Set monitor to one of these, or to None to keep the last weights.",
-            )
-        value = figures[monitor]
-        if value != value:
-            raise Diverged(f"The evaluation after step {self.step} gave {monitor} nan.")
-        sign = -1.0 if settings.higher_is_better else 1.0
-        improved = self.best is None or sign * value < sign * self.best.value - settings.min_delta
-        if improved:
-            self.best, self.stale = Best(self.step, value, dict(figures)), 0
-            self.best_state = self.trained.snapshot()
-        else:
-            self.stale += 1
-        record["improved"] = improved
-        self.progress.evaluated(monitor, value)
-        if settings.patience is not None and self.stale >= settings.patience:
-            self.stopped = "patience"
 
     # ---- the state on disk
 
@@ -372,14 +356,13 @@ class _Run:
                 "trained": self.trained.snapshot(),
                 "optimizer": self.optimizer.state_dict(),
                 "source": own_state(self.source),
+                "generators": others(),
                 "step": self.step,
                 "epoch": self.epoch,
                 "position": self.position,
-                "stale": self.stale,
+                "watch": self.watch.state(),
                 "evaluated_at": self.evaluated_at,
                 "stopped": self.stopped,
-                "best": None if self.best is None else self.best._asdict(),
-                "best_state": self.best_state,
                 "losses": torch.tensor(self.losses, dtype=torch.float64),
                 "evaluations": self.evaluations,
                 "log": self.log.size(),
@@ -388,7 +371,10 @@ class _Run:
 
     def load(self, path: Path, state: Any) -> None:
         """Stand where a checkpoint stood."""
-        _same_run(state["settings"], self.settings, path)
+        if said := self.settings.differences(state["settings"]):
+            raise InputError(
+                f"the run was begun with other settings: {said}.", path=path, cure="Use those, or another folder."
+            )
         if state["micro_batches"] != self.micro_batches:
             raise InputError(
                 f"the source had {state['micro_batches']} micro-batches per epoch and now has {self.micro_batches}.",
@@ -400,10 +386,13 @@ class _Run:
         self.trained.restore(state["trained"])
         self.optimizer.load_state_dict(state["optimizer"])
         set_own_state(self.source, state["source"])
+        if self.processes.main:
+            set_others(state["generators"])
+        else:
+            seed_others(mix(self.settings.seed, self.processes.rank, state["step"]))
         self.step, self.epoch, self.position = state["step"], state["epoch"], state["position"]
-        self.stale, self.evaluated_at = state["stale"], state["evaluated_at"]
-        self.best = None if state["best"] is None else Best(**state["best"])
-        self.best_state, self.evaluations = state["best_state"], state["evaluations"]
+        self.evaluated_at, self.evaluations = state["evaluated_at"], state["evaluations"]
+        self.watch.restore(state["watch"])
         self.losses = state["losses"].tolist()
         goal, reached = (self.settings.steps, self.step) if self.settings.steps else (self.settings.epochs, self.epoch)
         self.stopped = state["stopped"] if state["stopped"] == "patience" or reached >= goal else ""
@@ -411,34 +400,3 @@ class _Run:
 
 
 _END = object()
-_MAY_CHANGE = {"checkpoint_every", "keep"}
-
-
-def _same_run(saved: Mapping[str, Any], settings: TrainSettings, path: Path) -> None:
-    """Refuse to continue a run under settings that would have given another one."""
-    now = settings.plain()
-    free = set(_MAY_CHANGE)
-    if settings.schedule == "constant" and not 0 < settings.warmup < 1:
-        free |= {"epochs", "steps"}
-    differ = [name for name in now if name not in free and _plain(now[name]) != _plain(saved.get(name))]
-    if differ:
-        said = "; ".join(f"{name} was {saved.get(name)!r}, is {now[name]!r}" for name in differ)
-        raise InputError(
-            f"the run was begun with other settings: {said}.", path=path, cure="Use those, or another folder."
-        )
-
-
-def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value
-
-
-@contextmanager
-def _deterministic(wanted: bool) -> Iterator[None]:
-    """Refuse operations without a deterministic implementation, for as long as the run lasts."""
-    before, warn = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
-    if wanted:
-        torch.use_deterministic_algorithms(True)
-    try:
-        yield
-    finally:
-        torch.use_deterministic_algorithms(before, warn_only=warn)

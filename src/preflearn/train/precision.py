@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Literal
 
 import torch
@@ -25,7 +26,7 @@ def native_bf16(device: torch.device) -> bool:
 
 
 def autocast(precision: Precision, device: torch.device | str) -> AbstractContextManager[object]:
-    """The context of a forward pass: bfloat16 autocast, or nothing.
+    """The context of a forward pass, for many uses: bfloat16 autocast, or nothing.
 
     Raises:
         NotSupported: "bf16" asked for on a GPU that only emulates it.
@@ -36,3 +37,15 @@ def autocast(precision: Precision, device: torch.device | str) -> AbstractContex
     if precision == "bf16" or (precision == "auto" and native_bf16(device)):
         return torch.autocast(device.type, dtype=torch.bfloat16)
     return nullcontext()
+
+
+@contextmanager
+def deterministic(wanted: bool) -> Iterator[None]:
+    """Where wanted, operations without a deterministic implementation are refused (torch raises RuntimeError)."""
+    before, warn = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    if wanted:
+        torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before, warn_only=warn)

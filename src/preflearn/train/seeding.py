@@ -1,10 +1,14 @@
-"""Randomness as a function of where training stands, so that neither interruptions nor processes change it."""
+"""Global generators that neither interruptions nor the number of processes change.
+
+torch's is set anew for every micro-batch, from where training stands; numpy's and Python's run on and are saved.
+"""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,26 +27,39 @@ def mix(*parts: int) -> int:
     return state
 
 
-def reseed(seed: int) -> None:
-    """Set the global generators of torch (processor and GPUs), numpy and Python."""
+def seed_torch(seed: int) -> None:
+    """Set torch's global generators, of the processor and of GPUs in use."""
     torch.default_generator.manual_seed(seed)
     if _on_gpu():
         torch.cuda.manual_seed_all(seed)
-    np.random.seed(seed & 0xFFFFFFFF)  # noqa: NPY002 (losses of others may draw from it)
+
+
+def seed_others(seed: int) -> None:
+    """Set numpy's and Python's global generators."""
+    np.random.seed(seed & 0xFFFFFFFF)  # noqa: NPY002 (losses may draw from it)
     random.seed(seed)
+
+
+def others() -> tuple[Any, Any]:
+    """The state of numpy's and Python's global generators."""
+    return np.random.get_state(), random.getstate()  # noqa: NPY002
+
+
+def set_others(state: tuple[Any, Any]) -> None:
+    """Give back what :func:`others` returned."""
+    np.random.set_state(state[0])  # noqa: NPY002
+    random.setstate(state[1])
 
 
 @contextmanager
 def own_randomness() -> Iterator[None]:
     """The caller's global generators are afterwards as they were before."""
-    numpy_state, python_state = np.random.get_state(), random.getstate()  # noqa: NPY002
-    devices = range(torch.cuda.device_count()) if _on_gpu() else []
-    with torch.random.fork_rng(devices=list(devices)):
+    before = others()
+    with torch.random.fork_rng(devices=list(range(torch.cuda.device_count())) if _on_gpu() else []):
         try:
             yield
         finally:
-            np.random.set_state(numpy_state)  # noqa: NPY002
-            random.setstate(python_state)
+            set_others(before)
 
 
 def _on_gpu() -> bool:

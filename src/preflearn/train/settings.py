@@ -47,6 +47,7 @@ class TrainSettings:
         decay: share of the steps in which "wsd" goes down.
         final: share of ``lr`` at which the schedule ends.
         clip: largest global norm of the gradient; None never clips.
+        evaluate_first: evaluate before the first step too: a baseline, and mistakes are met early.
         evaluate_every: optimiser steps between evaluations; None: after every epoch.
         monitor: the held-out figure whose best weights are kept; None: the last weights are kept.
         higher_is_better: of the monitored figure.
@@ -75,6 +76,7 @@ class TrainSettings:
     decay: float = 0.2
     final: float = 0.0
     clip: float | None = None
+    evaluate_first: bool = True
     evaluate_every: int | None = None
     monitor: str | None = "log_loss"
     higher_is_better: bool = False
@@ -126,6 +128,18 @@ class TrainSettings:
     def plain(self) -> dict[str, Any]:
         """The same as plain data, for YAML and JSON."""
         return asdict(self)
+
+    def differences(self, saved: Mapping[str, Any]) -> str:
+        """What keeps a run begun with the plain settings ``saved`` from going on with these; empty: nothing does.
+
+        Steps and epochs may grow where nothing before the end depends on them.
+        """
+        free = {"checkpoint_every", "keep"}
+        if self.schedule == "constant" and not 0 < self.warmup < 1:
+            free |= {"epochs", "steps"}
+        now = self.plain()
+        differ = [name for name in now if name not in free and now[name] != saved.get(name)]
+        return "; ".join(f"{name} was {saved.get(name)!r}, is {now[name]!r}" for name in differ)
 
 
 _CHOICES = {

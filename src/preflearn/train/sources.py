@@ -68,10 +68,8 @@ class InMemorySource:
         self._unit = None if unit is None else _Units.of(_column("unit", unit, rows))
         self._planned: tuple[int, list[Rows]] | None = None
 
-    def steps(self) -> int | None:
-        """Micro-batches of an epoch; None with units, whose packing changes from epoch to epoch."""
-        if self._unit is not None and self.shuffle:
-            return None
+    def steps(self) -> int:
+        """Micro-batches of an epoch. With units those of the first: packing differs a little from epoch to epoch."""
         return len(self.plan(0))
 
     def epoch(self, index: int, *, start: int = 0, stride: int = 1) -> Iterator[Any]:
