@@ -166,6 +166,7 @@ class PopulationModule(nn.Module):
         latent: numbers of `Taste.latent`.
         whole_units: training batches must hold all judgments of an annotator.
         personal: something is known about single annotators, so `acquaint` works.
+        fitting: key of the way of fitting that suits it, for `automatic.Auto`.
         stochastic: the objective is drawn anew at every evaluation, so it must be trained in steps.
         progress: share of the training that is done, in [0, 1]; set by fittings that train in steps.
     """
@@ -174,6 +175,7 @@ class PopulationModule(nn.Module):
     latent: int = 0
     whole_units: bool = False
     personal: bool = False
+    fitting: str = "full_batch"
     stochastic: bool = False
     progress: float = 1.0
 

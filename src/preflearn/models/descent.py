@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import numpy as np
-import torch
 from torch import Tensor, nn
+
+from preflearn.train import minimise
 
 
 class Descent(NamedTuple):
@@ -29,30 +29,11 @@ def descend(
         iterations: at most so many.
         tolerance: on the largest component of the gradient.
     """
-    from scipy.optimize import minimize
-
-    if not parameters:
+    held = [p for p in parameters if p.requires_grad]
+    if not held:
         return Descent(float(loss().detach()), 0, True)
-
-    def put(flat: np.ndarray[Any, Any]) -> None:
-        at = 0
-        with torch.no_grad():
-            for p in parameters:
-                p.copy_(torch.from_numpy(flat[at : at + p.numel()]).reshape(p.shape))
-                at += p.numel()
-
-    def value(flat: np.ndarray[Any, Any]) -> tuple[float, np.ndarray[Any, Any]]:
-        put(flat)
-        total = loss()
-        gradients = torch.autograd.grad(total, list(parameters), allow_unused=True)
-        filled = [torch.zeros_like(p) if g is None else g for p, g in zip(parameters, gradients, strict=True)]
-        return float(total.detach()), torch.cat([g.reshape(-1) for g in filled]).double().numpy()
-
-    start = torch.cat([p.detach().reshape(-1) for p in parameters]).double().numpy()
-    options = {"maxiter": iterations, "gtol": tolerance, "maxcor": 20}
-    found = minimize(value, start, jac=True, method="L-BFGS-B", options=options)
-    put(found.x)
-    return Descent(float(found.fun), int(found.nit), bool(found.success))
+    found = minimise(held, loss, tolerance=tolerance, max_iterations=iterations)
+    return Descent(found.value, found.iterations, found.converged)
 
 
 def restart(network: nn.Module) -> None:

@@ -33,10 +33,17 @@ class Report(NamedTuple):
     notes: tuple[str, ...] = ()
 
 
+_PRECISE = 2**24
+"""Numbers among the features up to which float64 costs nothing that anyone would notice."""
+
+
 @part("fitting", "full_batch")
 @dataclass(frozen=True)
 class FullBatch(Part):
     """L-BFGS on all judgments at once, from several starts where the problem is not convex.
+
+    In float64, unless the features are many: then in their own precision. Every start has a seed of its own, so runs
+    agree to the last bit.
 
     Attributes:
         starts: number of random starts; the best objective wins.
@@ -49,11 +56,13 @@ class FullBatch(Part):
     tolerance: float = 1e-6
 
     def fit(self, network: Network, batch: Batch, seed: int) -> Report:
-        network.to(batch.x.dtype)
+        """Fit `network` in place."""
+        data = batch.to(torch.float64) if batch.x.numel() <= _PRECISE else batch
+        network.to(data.x.dtype)
         parameters = [p for p in network.parameters() if p.requires_grad]
 
         def loss() -> Tensor:
-            cost = network.objective(batch)
+            cost = network.objective(data)
             # Summed in float64: what is left to gain near the end is below the precision of a float32 sum.
             return (cost.per_unit.double().sum() + cost.extra + cost.penalty) / cost.weight
 
@@ -67,7 +76,9 @@ class FullBatch(Part):
             if ends[-1].value <= min(end.value for end in ends):
                 best = {name: value.clone() for name, value in network.state_dict().items()}
         network.load_state_dict(best)
+        network.to(batch.x.dtype)
         total = float(sum(rows.weight.sum() for rows in batch.judgments()))
         ends.sort(key=lambda end: end.value)
         value, iterations, converged = ends[0]
-        return Report(total * value, iterations, converged, tuple(total * end.value for end in ends))
+        notes = () if converged else (f"L-BFGS had not converged after {iterations} iterations.",)
+        return Report(total * value, iterations, converged, tuple(total * end.value for end in ends), notes)

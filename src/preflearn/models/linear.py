@@ -46,7 +46,7 @@ class Linear:
     weight: Floats
     ridge: float
     prior: Prior | None
-    weights: nn.Parameter
+    weights: Tensor
     coefficients: tuple[nn.Parameter, ...]
     free: nn.Parameter
 
@@ -69,26 +69,29 @@ class Linear:
             parameter.copy_(torch.from_numpy(piece).reshape(parameter.shape))
 
 
-def is_linear(network: Network) -> bool:
-    """Whether logits are linear in the features: one linear channel, differences, everyone alike, a shared link, and
-    noise that shifts logits by few coefficients."""
+def is_linear(network: Network, batch: Batch) -> bool:
+    """Whether there are only comparisons, and their logits are linear in the features.
+
+    One linear channel, differences, everyone alike, a shared link, noise that shifts logits by few coefficients.
+    """
     head, outcomes = network.head, list(network.outcomes)
-    if not (type(head) is Layered and head.linear and head.channels == head.width == 1 and head.last.bias is None):
+    if not (type(head) is Layered and head.linear and head.channels == head.width == 1):
+        return False
+    if len(list(head.parameters())) > 1:  # a bias
         return False
     if not (type(network.kernel) is DifferenceModule and type(network.population) is EveryoneModule):
         return False
     if not (len(outcomes) == 1 and type(outcomes[0]) is Choice and type(outcomes[0].shape) is LinkModule):
         return False
-    return all(_shifts(noise) for noise in network.noises)
+    return batch.pairs is not None and len(batch) == len(batch.pairs) and all(map(_shifts, network.noises))
 
 
 def linear_of(network: Network, batch: Batch) -> Linear | None:
-    """The network as a linear problem, or None where `is_linear` says no or there are other judgments than pairs."""
-    rows = batch.pairs
-    if rows is None or len(batch) != len(rows) or not is_linear(network):
+    """The network as a linear problem, or None where `is_linear` says no."""
+    if not is_linear(network, batch):
         return None
-    head, choice = network.head, network.choice
-    assert isinstance(head, Layered)
+    head, choice, rows = network.head, network.choice, batch.pairs
+    assert isinstance(head, Layered) and rows is not None
     columns, offset, coefficients = _columns(network, rows)
     return Linear(
         Design(batch.x.numpy(), rows.a.numpy(), rows.b.numpy(), columns=columns, offset=offset),
@@ -106,8 +109,8 @@ def linear_of(network: Network, batch: Batch) -> Linear | None:
 def _shifts(noise: nn.Module) -> bool:
     """Whether this noise does nothing but add to logits, and with few coefficients."""
     kind = type(noise)
-    others = ("observed", "reweighed", "relabelled")
-    if any(getattr(kind, name, None) is not getattr(NoiseModule, name, None) for name in others):
+    others = ("observed", "reweighed", "settle")
+    if any(getattr(kind, name) is not getattr(NoiseModule, name) for name in others):
         return False
     return sum(p.numel() for p in noise.parameters()) <= _MANY
 
@@ -148,7 +151,7 @@ class _Penalty(nn.Module):
         self.noises, self.outcomes = network.noises, network.outcomes
 
     def forward(self) -> Tensor:
-        parts = [each.penalty() for each in (*self.noises, *self.outcomes)]  # type: ignore[operator]
+        parts = [each.penalty() for each in (*self.noises, *self.outcomes)]
         return torch.stack([part.double().reshape(()) for part in parts]).sum()
 
 
@@ -162,7 +165,7 @@ def _prior(network: Network, coefficients: tuple[nn.Parameter, ...], free: nn.Pa
     sizes = [p.numel() for p in wanted]
 
     def value(flat: Tensor) -> Tensor:
-        pieces = zip(wanted, flat.split(sizes))
+        pieces = zip(wanted, torch.split(flat, sizes))
         given = {names[id(p)]: piece.reshape(p.shape) for p, piece in pieces if id(p) in names}
         result: Tensor = functional_call(module, given)
         return result

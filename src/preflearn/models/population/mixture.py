@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 class MixtureModule(PopulationModule):
     """Global shares of K components and, after the fit, what each unit's judgments say about its component."""
 
+    fitting = "em"
     posterior: Tensor
 
     def __init__(self, components: int, units: int, unit: str) -> None:

@@ -1,0 +1,43 @@
+"""The default way of fitting: the one that suits the model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from preflearn.models.base import Part
+from preflearn.models.batch import Batch
+from preflearn.models.exact import Newton
+from preflearn.models.fitting import FullBatch, Report
+from preflearn.models.heads import Layered
+from preflearn.models.linear import is_linear
+from preflearn.models.network import Network
+from preflearn.models.parts import from_spec, part
+
+
+@part("fitting", "auto")
+@dataclass(frozen=True)
+class Auto(Part):
+    """Newton's method where it applies (`Newton`); else the fitting that the population names, else L-BFGS.
+
+    Attributes:
+        starts: random beginnings of L-BFGS; None = one where the problem is convex or the parameters start at random
+            only inside a perceptron, else three.
+    """
+
+    starts: int | None = None
+
+    def fit(self, network: Network, batch: Batch, seed: int) -> Report:
+        """Fit `network` in place."""
+        report: Report = self.chosen(network, batch).fit(network, batch, seed)
+        return report
+
+    def chosen(self, network: Network, batch: Batch) -> Newton | FullBatch:
+        """The way of fitting that suits this network and these judgments."""
+        if is_linear(network, batch):
+            return Newton()
+        if network.population.fitting != "full_batch":
+            suited: FullBatch = from_spec(network.population.fitting, "fitting")
+            return suited
+        head = network.head
+        single = isinstance(head, Layered) and head.channels == head.width == 1
+        return FullBatch(starts=self.starts or (1 if single else 3))
