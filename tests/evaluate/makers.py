@@ -76,3 +76,81 @@ class Stub:
 
     def get_params(self) -> dict[str, Any]:
         return {}
+
+
+class Tastes:
+    """Two kinds of people who see the column `x` of a comparison with opposite signs: P(a) = sigma(+-strength * x).
+
+    It knows some people's kind; about others it believes half and half, and learns by Bayes from what they say.
+    """
+
+    def __init__(self, strength: float = 1.0, belief: dict[str, float] | None = None) -> None:
+        self.strength = strength
+        self.belief = dict(belief or {})
+        self.adaptations: list[PreferenceData] = []
+
+    @property
+    def annotators_(self) -> tuple[str, ...]:
+        return tuple(self.belief)
+
+    def fit(self, data: PreferenceData) -> Tastes:
+        return self
+
+    def prob(self, data: PreferenceData, *, symmetrised: bool = False) -> np.ndarray:
+        first = np.array([self.belief.get(who, 0.5) for who in data.comparisons["annotator_id"].cast(pl.String)])
+        p = 1 / (1 + np.exp(-self.strength * data.comparisons["x"].to_numpy()))
+        return first * p + (1 - first) * (1 - p)
+
+    def outcome_probs(self, data: PreferenceData) -> OutcomeProbabilities:
+        p = self.prob(data)
+        return OutcomeProbabilities(("a", "b"), np.column_stack([p, 1 - p]))
+
+    def adapt(self, labelled: PreferenceData) -> Tastes:
+        self.adaptations.append(labelled)
+        belief = dict.fromkeys(labelled.annotators["annotator_id"].cast(pl.String), 0.5)
+        rows = labelled.comparisons.select(pl.col("annotator_id").cast(pl.String), "x", "outcome")
+        for who, x, outcome in rows.iter_rows():
+            toward = self.strength * (x if outcome == "a" else -x)
+            one, other = belief[who] / (1 + np.exp(-toward)), (1 - belief[who]) / (1 + np.exp(toward))
+            belief[who] = one / (one + other)
+        return Tastes(self.strength, {**self.belief, **belief})
+
+    def get_params(self) -> dict[str, Any]:
+        return {"strength": self.strength, "belief": self.belief}
+
+
+def planted(
+    seed: int = 0,
+    *,
+    people: int = 30,
+    prompts: int = 40,
+    each: int = 40,
+    strength: float = 1.5,
+    minority: float = 0.3,
+    ties: float = 0.0,
+) -> tuple[PreferenceData, np.ndarray]:
+    """Judgments of `Tastes` people (group "north": sign +, "south": sign -) about pairs, one per prompt; and true p."""
+    rng = np.random.default_rng(seed)
+    sign = np.where(np.arange(people) < round(people * minority), -1.0, 1.0)
+    x = rng.normal(size=prompts)
+    who = np.repeat(np.arange(people), each)
+    pair = np.concatenate([rng.permutation(prompts)[:each] for _ in range(people)])
+    turned = rng.random(len(who)) < 0.5
+    seen = np.where(turned, -x[pair], x[pair])
+    p = 1 / (1 + np.exp(-strength * sign[who] * seen))
+    outcome = np.where(rng.random(len(who)) < p, "a", "b")
+    outcome = np.where(rng.random(len(who)) < ties, "tie", outcome)
+    first, second = np.where(turned, "y", "x"), np.where(turned, "x", "y")
+    annotators = pl.DataFrame(
+        {"annotator_id": [f"u{i:03d}" for i in range(people)], "group": np.where(sign > 0, "north", "south")}
+    )
+    data = votes(
+        outcome.tolist(),
+        {"annotators": annotators},
+        response_a=[f"{side}{j}" for side, j in zip(first, pair, strict=True)],
+        response_b=[f"{side}{j}" for side, j in zip(second, pair, strict=True)],
+        prompt_id=[f"p{j:03d}" for j in pair],
+        annotator_id=[f"u{i:03d}" for i in who],
+        x=seen.tolist(),
+    )
+    return data, p

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -127,6 +127,41 @@ def _by_component(
     data: PreferenceData, names: list[str], shares: Floats, rng: np.random.Generator, seed: int, by: Level
 ) -> dict[str, PreferenceData]:
     whole = graph(data)
+    found = connected(whole, by, len(names), 1 - (1 - float(shares.max())) / 2)
+    _need_units(len(found.units), len(names), found.level)
+    part = np.full(len(found.weight), -1, dtype=np.int64)
+    part[found.units] = assign(found.weight[found.units], shares, rng)
+    parts = _cut_components(data, whole, part[found.labels], names)
+    note = f"{by} (seed {seed}), {len(found.units):,} units"
+    if found.why:
+        note += f"; {found.why}{_shared_sentence(parts)}"
+    left_out = {name: data.height(name) - sum(p.height(name) for p in parts.values()) for name in JUDGED}
+    if any(left_out.values()):
+        lost = ", ".join(f"{n:,} {name}" for name, n in left_out.items() if n)
+        note += f"; left out {lost} whose responses fell into different parts"
+    return {name: noted(data, one, name, note) for name, one in parts.items()}
+
+
+class Connected(NamedTuple):
+    """Components that stay whole.
+
+    Attributes:
+        labels: component of every node, [nodes].
+        units: labels of the components that are units.
+        weight: judgments by label.
+        level: how strictly they are connected.
+        why: why not as strictly as asked; empty if they are.
+    """
+
+    labels: Ints
+    units: Ints
+    weight: Floats
+    level: Level
+    why: str
+
+
+def connected(whole: Graph, by: Level, parts: int, most: float) -> Connected:
+    """Components at this level, or at the next looser one where a component holds more than a share `most`."""
     told: list[str] = []
     for level in LEVELS[LEVELS.index(by) :]:
         labels = components(whole, level)
@@ -135,21 +170,11 @@ def _by_component(
         for name in JUDGED[:3]:
             weight += np.bincount(_unit(whole, name, labels), minlength=len(weight))
         largest = float(weight.max(initial=0.0) / max(weight.sum(), 1.0))
-        if len(units) >= len(names) and largest <= 1 - (1 - shares.max()) / 2:
+        if len(units) >= parts and largest <= most:
             break
         told.append(f"by {level} one connected component holds {largest:.1%} of the judgments")
-    _need_units(len(units), len(names), level)
-    part = np.full(len(weight), -1, dtype=np.int64)
-    part[units] = assign(weight[units], shares, rng)
-    parts = _cut_components(data, whole, part[labels], names)
-    note = f"{by} (seed {seed}), {len(units):,} units"
-    if level != by:
-        note += f"; {' and '.join(told)}, therefore units are by {level}{_shared_sentence(parts)}"
-    left_out = {name: data.height(name) - sum(p.height(name) for p in parts.values()) for name in JUDGED}
-    if any(left_out.values()):
-        lost = ", ".join(f"{n:,} {name}" for name, n in left_out.items() if n)
-        note += f"; left out {lost} whose responses fell into different parts"
-    return {name: _noted(data, one, name, note) for name, one in parts.items()}
+    why = f"{' and '.join(told)}, therefore units are by {level}" if level != by else ""
+    return Connected(labels, units, weight, level, why)
 
 
 def _unit(whole: Graph, name: str, labels: Ints) -> Ints:
@@ -176,7 +201,7 @@ def _cut_components(data: PreferenceData, whole: Graph, of_node: Ints, names: li
     for index, name in enumerate(names):
         keep = {judged: (low == index) & (high == index) for judged, (low, high) in of_judgment.items()}
         keep |= {"prompts": prompts == index, "responses": (responses == index) | ~whole.content[:n_responses]}
-        parts[name] = _with_media(_rows(data, keep), data)
+        parts[name] = _with_media(rows_of(data, keep), data)
     return parts
 
 
@@ -193,16 +218,12 @@ def _shared_sentence(parts: dict[str, PreferenceData]) -> str:
 def _by_annotator(
     data: PreferenceData, names: list[str], shares: Floats, rng: np.random.Generator, seed: int
 ) -> dict[str, PreferenceData]:
-    people = data.completed().annotators["annotator_id"].cast(pl.String)
-    who = {name: places(_text(data, name, "annotator_id"), people) for name in JUDGED}
-    weight = np.zeros(people.len())
-    for name in JUDGED[:3]:
-        weight += np.bincount(who[name][who[name] >= 0], minlength=people.len())
+    who, weight = annotators_of(data)
     judging = weight > 0
     if not any(data.height(name) for name in JUDGED[:3]):
         judging[:] = True
     _need_units(int(judging.sum()), len(names), "annotators who judged")
-    part = np.zeros(people.len(), dtype=np.int64)
+    part = np.zeros(len(weight), dtype=np.int64)
     part[judging] = assign(weight[judging], shares, rng)
     judged = {name: np.where(rows >= 0, part[rows], 0) for name, rows in who.items()}
     anonymous = sum(int((who[name] < 0).sum()) for name in JUDGED[:3])
@@ -211,6 +232,19 @@ def _by_annotator(
         note += f"; {anonymous:,} judgments without annotator went to {names[0]}"
     keep = {"annotators": part[: data.height("annotators")]}
     return _cut_judgments(data, names, judged, keep, note)
+
+
+def annotators_of(data: PreferenceData) -> tuple[dict[str, Ints], Floats]:
+    """Number of the annotator of each row, by table (-1 = not recorded), and judgments by annotator.
+
+    Annotators are numbered as in the completed table of annotators.
+    """
+    people = data.completed().annotators["annotator_id"].cast(pl.String)
+    who = {name: places(_text(data, name, "annotator_id"), people) for name in JUDGED}
+    weight = np.zeros(people.len())
+    for name in JUDGED[:3]:
+        weight += np.bincount(who[name][who[name] >= 0], minlength=people.len())
+    return who, weight
 
 
 def _by_time(data: PreferenceData, names: list[str], shares: Floats) -> dict[str, PreferenceData]:
@@ -243,14 +277,14 @@ def _cut_judgments(
     data: PreferenceData, names: list[str], judged: dict[str, Ints], also: dict[str, Ints], note: str
 ) -> dict[str, PreferenceData]:
     """Parts by judgment rows; every part has the prompts and responses it needs, the first also those nobody needs."""
-    cut = [_rows(data, {name: rows == i for name, rows in {**judged, **also}.items()}) for i in range(len(names))]
-    parts = {name: _noted(data, one.pruned(), name, note) for name, one in zip(names[1:], cut[1:])}
+    cut = [rows_of(data, {name: rows == i for name, rows in {**judged, **also}.items()}) for i in range(len(names))]
+    parts = {name: noted(data, one.pruned(), name, note) for name, one in zip(names[1:], cut[1:])}
     idle = {}
     for target in ("prompts", "responses", "media", "annotators", "criteria"):
         key = TABLES[target].key
         taken = pl.concat([_text(part, target, key) for part in parts.values()])
         idle[target] = _text(data, target, key).filter(~_text(data, target, key).is_in(taken.implode())).to_frame("key")
-    return {names[0]: _noted(data, prune(cut[0], also=idle), names[0], note), **parts}
+    return {names[0]: noted(data, prune(cut[0], also=idle), names[0], note), **parts}
 
 
 # -- frames ------------------------------------------------------------------------------------------------------------
@@ -260,7 +294,7 @@ def _text(data: PreferenceData, table: str, column: str) -> pl.Series:
     return data.select(table, [column]).select(pl.col(column).cast(pl.String)).collect()[column]
 
 
-def _rows(data: PreferenceData, keep: Mapping[str, npt.NDArray[np.bool_]]) -> PreferenceData:
+def rows_of(data: PreferenceData, keep: Mapping[str, npt.NDArray[np.bool_]]) -> PreferenceData:
     """Only these rows of these tables; scanned tables stay on disk."""
     return data.replace(**{name: data.lazy(name).filter(pl.Series(mask)) for name, mask in keep.items()})
 
@@ -271,7 +305,8 @@ def _with_media(part: PreferenceData, data: PreferenceData) -> PreferenceData:
     return part.replace(media=part.lazy("media").join(elsewhere, left_on="media_id", right_on="key", how="anti"))
 
 
-def _noted(data: PreferenceData, part: PreferenceData, name: str, how: str) -> PreferenceData:
+def noted(data: PreferenceData, part: PreferenceData, name: str, how: str) -> PreferenceData:
+    """The part with a step in its provenance that says how it came about and what it holds."""
     rows = [(part.height(table), data.height(table), table) for table in JUDGED[:3] if data.height(table)]
     counts = ", ".join(f"{n:,} of {total:,} {table}" for n, total, table in rows) or "no judgments"
     return part.replace(f"part {name!r} of a split by {how}: {counts}")

@@ -339,7 +339,7 @@ def _notes(
         if n
     ]
     if unknown := [name for name, n in seen.items() if n is None]:
-        notes.append(f"overlap with training data could not be checked for {', '.join(unknown)}.")
+        notes.append(f"overlap with training data could not be checked for {', '.join(sorted(unknown))}.")
     if len(names) > 3:
         notes.append("each interval holds for itself: the more models, the likelier one of them differs by chance.")
     if data.select("comparisons", ["propensity"]).collect()["propensity"].drop_nulls().len():

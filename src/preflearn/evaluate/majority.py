@@ -49,13 +49,13 @@ class Others(NamedTuple):
 
     @property
     def against(self) -> Bools:
-        """Decided answers against a decided majority of the others, [n]."""
-        return np.asarray(self.known & (self.place * (self.majority - 0.5) < 0))
+        """Decided answers against a decided majority of two or more others (of two alone, neither is one), [n]."""
+        return np.asarray((self.voices > 1.5) & (self.place * (self.majority - 0.5) < 0))
 
     @property
     def along(self) -> Bools:
-        """Decided answers with a decided majority of the others, [n]."""
-        return np.asarray(self.known & (self.place * (self.majority - 0.5) > 0))
+        """Decided answers with a decided majority of two or more others, [n]."""
+        return np.asarray((self.voices > 1.5) & (self.place * (self.majority - 0.5) > 0))
 
 
 class Things(NamedTuple):

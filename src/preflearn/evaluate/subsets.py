@@ -141,7 +141,7 @@ def minorities(
         if len(named) < 2:
             continue
         largest = max(named, key=lambda value: (people[value], value))
-        told = f"annotators outside {column} = {largest}"
+        told = f"annotators outside the majority group of {column}"
         if 2 * people[largest] <= sum(people[value] for value in named):
             why = f"no group of {column} holds more than half of the annotators"
             found.append(Minority(told, missing(why), {}, {}))
@@ -150,7 +150,7 @@ def minorities(
         found.append(_minority(asked, answers, rest, rows[largest], told, "", baseline, settings))
     against, along = np.flatnonzero(others.against), np.flatnonzero(others.along)
     told = "votes against the majority of the others on the same pair"
-    why = "no pair was judged by people who disagree, with a majority"
+    why = "no pair was judged by three or more people with a majority and somebody against it"
     found.append(_minority(asked, answers, against, along, told, why, baseline, settings))
     return tuple(found)
 

@@ -111,9 +111,9 @@ def fit_temperature(p: Floats, label: Labels, cluster: Ints | None = None, *, un
         unit=unit,
     )
     if found.value is None:
-        if found.reason and "never differ" in found.reason:
+        if float(weight[kept] @ ((won[kept] - 0.5) * x[kept])) <= 0:  # nothing differs, or all points the wrong way
             return Temperature(0.0, found)
-        raise NotComputable("every answer is as predicted (or none), so no temperature is best")
+        raise NotComputable("every answer is as predicted, so no temperature is best: the smaller, the better")
     return Temperature(max(found.value, 0.0), found)
 
 
