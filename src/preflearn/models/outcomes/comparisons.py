@@ -18,7 +18,7 @@ from preflearn.data import PreferenceData
 from preflearn.data.schema import TIES
 from preflearn.errors import InputError
 from preflearn.models.base import OutcomeModule, OutcomePart, Shape
-from preflearn.models.batch import Batch, Pairs
+from preflearn.models.batch import Batch, Pairs, Ratings
 from preflearn.models.descent import descend
 from preflearn.models.parts import part
 
@@ -64,25 +64,8 @@ class Choice(OutcomeModule):
 
     def acquaint(self, network: Network, batch: Batch, newcomers: Tensor) -> None:
         """Cut-points of newcomers by penalised likelihood, everything else frozen."""
-        shape, rows = self.shape, batch.pairs
-        assert isinstance(shape, AnnotatorLink)
-        old = shape.deviation.detach()
-        size = max(int(newcomers.max()) + 1, len(old))
-        shape.deviation = nn.Parameter(torch.cat([old, old.new_zeros(size - len(old), old.shape[1])]))
-        if rows is None:
-            return
-        with torch.no_grad():
-            taste = network.population.known(rows, batch)
-            values = network.values(rows, batch, taste)
-            share = torch.ones_like(values) if taste.log_weights is None else torch.exp(taste.log_weights)
-
-        def loss() -> Tensor:
-            likelihood = (share * network.log_prob_at(values, rows)).sum(-1) * rows.weight
-            return (shape.penalty() - likelihood.sum()) / rows.weight.sum()
-
-        descend([shape.deviation], loss, iterations=200)
-        with torch.no_grad():
-            shape.deviation[: len(old)] = old
+        assert isinstance(self.shape, AnnotatorLink)
+        acquainted(self.shape, network, batch, batch.pairs, newcomers)
 
     def _shape_of(self, rows: Pairs, logit: Tensor) -> Tensor:
         """Shape parameters ``[P]``, or ``[n, 1, P]`` where annotators have their own."""
@@ -91,6 +74,29 @@ class Choice(OutcomeModule):
         who = rows.who.annotator
         known = torch.where(who < len(self.shape.deviation), who, -1)
         return self.shape.parameters_of(known)[:, None, :].to(logit.dtype)
+
+
+def acquainted(
+    shape: AnnotatorLink, network: Network, batch: Batch, rows: Pairs | Ratings | None, newcomers: Tensor
+) -> None:
+    """Learn the deviations of newcomers from their judgments `rows` by penalised likelihood, everything else frozen."""
+    old = shape.deviation.detach()
+    size = max(int(newcomers.max()) + 1, len(old))
+    shape.deviation = nn.Parameter(torch.cat([old, old.new_zeros(size - len(old), old.shape[1])]))
+    if rows is None:
+        return
+    with torch.no_grad():
+        taste = network.population.known(rows, batch)
+        values = network.values(rows, batch, taste)
+        share = torch.ones_like(values) if taste.log_weights is None else torch.exp(taste.log_weights)
+
+    def loss() -> Tensor:
+        likelihood = (share * network.log_prob_at(values, rows)).sum(-1) * rows.weight
+        return (shape.penalty() - likelihood.sum()) / rows.weight.sum()
+
+    descend([shape.deviation], loss, iterations=200)
+    with torch.no_grad():
+        shape.deviation[: len(old)] = old
 
 
 @part("outcome", "choice")
