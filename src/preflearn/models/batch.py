@@ -147,9 +147,14 @@ class Batch:
             chosen[name] = taken(getattr(self, name), index)
         return replace(self, **chosen)
 
+    def used(self) -> Tensor:
+        """Rows of `x` that the judgments refer to, ascending."""
+        rows: Tensor = torch.unique(torch.cat([_items(part) for part in self.judgments()]))
+        return rows
+
     def compact(self) -> Batch:
         """The same judgments with only the responses they refer to: for encoders that run inside the loss."""
-        used = torch.unique(torch.cat([_items(part) for part in self.judgments()]))
+        used = self.used()
         place = torch.full((self.x.shape[0],), -1, dtype=torch.int64, device=used.device)
         place[used] = torch.arange(len(used), device=used.device)
         pairs, lists, ratings = self.pairs, self.lists, self.ratings

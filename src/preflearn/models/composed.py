@@ -14,16 +14,18 @@ import numpy.typing as npt
 import torch
 
 from preflearn._version import __version__
-from preflearn.backbones import encoder_of
+from preflearn.backbones import Tunable, encoder_of
 from preflearn.data import PreferenceData
 from preflearn.data.fingerprints import row_fingerprints
 from preflearn.errors import InputError
 from preflearn.models.answers import Answers
 from preflearn.models.assemble import Assembled, Features, assemble
 from preflearn.models.base import Part
+from preflearn.models.batch import Batch
 from preflearn.models.contexts import contexts_of
 from preflearn.models.controls import control_scale, controls_of
 from preflearn.models.fitting import Report
+from preflearn.models.network import Network
 from preflearn.models.parts import from_spec
 from preflearn.models.plan import Plan, moments, needed_responses, of_one_criterion, shape_of
 from preflearn.models.vocabulary import Vocabulary, learn
@@ -38,7 +40,7 @@ class Composed(Answers):
         head, kernel, population, noise, outcomes: parts, or their keys and options (see `models.parts.from_spec`).
         encoder: "auto" (the column `embedding` where it is recorded, else the packaged sentence encoder), a name, a
             directory or an encoder of `preflearn.backbones`.
-        fitting: how parameters are found.
+        fitting: how parameters are found; "auto" = what suits the model (see `models.automatic.Auto`).
         ridge: penalty ``ridge / 2 * |weights|^2`` on the summed log-likelihood.
         standardise: give every feature mean 0 and standard deviation 1 over the training responses first.
         criterion: the one whose judgments count, where several are recorded and the parts do not tell them apart.
@@ -58,7 +60,7 @@ class Composed(Answers):
         noise: Sequence[Spec] = (),
         outcomes: Sequence[Spec] = ("choice",),
         encoder: Any = "auto",
-        fitting: Spec = "full_batch",
+        fitting: Spec = "auto",
         ridge: float | Literal["auto"] = 1.0,
         standardise: bool = True,
         criterion: str | None = None,
@@ -130,7 +132,10 @@ class Composed(Answers):
         network.names = self.vocabulary_.columns
         network.prepare(assembled.batch)
         batch = network.relabelled(assembled.batch)
-        self.report_: Report = plan.fitting.fit(network, batch, self.seed)
+        if isinstance(self.encoder_, Tunable):
+            batch = self._tuned(network, batch, data)
+        else:
+            self.report_: Report = plan.fitting.fit(network, batch, self.seed)
         network.settle(batch)
         self.network_ = network.double().eval()
         self.left_out_ = dict(assembled.left_out)
@@ -141,6 +146,19 @@ class Composed(Answers):
             rows = assembled.rows["comparisons"].tolist()
             self.training_fingerprints_ = np.unique(row_fingerprints(data.replace(comparisons=data.comparisons[rows])))
         return self
+
+    def _tuned(self, network: Network, batch: Batch, data: PreferenceData) -> Batch:
+        """Train the language model with the parts; the batch with the features it then gives, if anyone needs them."""
+        from preflearn.models.finetune import FineTune
+
+        fitting, spec = self.plan_.fitting, self.encoder_
+        assert isinstance(spec, Tunable)
+        tuning = fitting if isinstance(fitting, FineTune) else FineTune(start=fitting)
+        self.report_, self.encoder_ = tuning.tune(network, batch, self.seed, data, spec, self.vocabulary_)
+        if not any(module.personal for module in (network.population, *network.noises)):
+            return batch
+        x = torch.as_tensor(self._features(data, self.plan_.tables).responses, dtype=batch.x.dtype)
+        return replace(batch, x=x)
 
     @property
     def annotators_(self) -> tuple[str, ...]:

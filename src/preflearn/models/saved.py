@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+import shutil
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from preflearn._version import __version__
-from preflearn.backbones import as_spec, encoder_of
+from preflearn.backbones import Encoder, HiddenState, as_spec, encoder_of
 from preflearn.errors import InputError
 from preflearn.models.base import Shape
 from preflearn.models.composed import Composed
@@ -22,7 +23,7 @@ from preflearn.models.parts import from_spec, to_spec
 from preflearn.models.vocabulary import from_plain, to_plain
 
 FORMAT = 1
-NAME, TENSORS = "model.json", "tensors.safetensors"
+NAME, TENSORS, BACKBONE = "model.json", "tensors.safetensors", "backbone"
 _PARTS = ("head", "kernel", "population", "noise", "outcomes", "fitting")
 
 
@@ -34,7 +35,9 @@ def save(model: Composed, path: Path, *, force: bool = False) -> None:
         raise InputError("something is there already.", path=path, cure="Use force (--force) to replace it.")
     names, arrays = to_plain(model.vocabulary_)
     parameters = model.get_params()
-    parameters["encoder"] = as_spec(model.encoder_)
+    path.mkdir(parents=True, exist_ok=True)
+    encoder, own = _with_backbone(model.encoder_, path)
+    parameters["encoder"] = as_spec(encoder)
     for name in _PARTS:
         parameters[name] = to_spec(parameters[name])
     document: dict[str, Any] = {
@@ -42,7 +45,8 @@ def save(model: Composed, path: Path, *, force: bool = False) -> None:
         "version": __version__,
         "kind": "composed",
         "parameters": parameters,
-        "encoder_signature": model.encoder_.signature(),
+        "encoder_signature": encoder.signature(),
+        "backbone": own,
         "vocabulary": names,
         "outcomes": to_spec(model.plan_.outcomes),
         "shape": asdict(model.shape_),
@@ -54,7 +58,6 @@ def save(model: Composed, path: Path, *, force: bool = False) -> None:
     tensors |= {f"vocabulary.{key}": value for key, value in arrays.items()}
     if model.training_fingerprints_ is not None:
         tensors["training_fingerprints"] = model.training_fingerprints_
-    path.mkdir(parents=True, exist_ok=True)
     save_file({key: np.ascontiguousarray(value) for key, value in tensors.items()}, path / TENSORS)
     (path / NAME).write_text(json.dumps(document, indent=1), encoding="utf-8")
 
@@ -78,6 +81,8 @@ def load(path: str | Path) -> Composed:
     parameters = document["parameters"]
     for name in _PARTS:
         parameters[name] = from_spec(parameters[name])
+    if own := document.get("backbone"):
+        parameters["encoder"]["hidden_state"][own] = str(place / BACKBONE)
     parameters["encoder"] = encoder_of(parameters["encoder"])
     model = Composed(**parameters)
     model.encoder_ = parameters["encoder"]
@@ -96,6 +101,20 @@ def load(path: str | Path) -> Composed:
     model.version_ = document["version"]
     model.training_fingerprints_ = tensors.get("training_fingerprints")
     return model
+
+
+def _with_backbone(encoder: Encoder, path: Path) -> tuple[Encoder, str | None]:
+    """The encoder with a fine-tuned language model inside the directory, and which of its fields names that."""
+    tuned = getattr(encoder, "save", None)
+    if callable(tuned):
+        saved: HiddenState = tuned(path / BACKBONE)
+        return saved, "model" if saved.adapter is None else "adapter"
+    adapter = getattr(encoder, "adapter", None)
+    if isinstance(encoder, HiddenState) and adapter is not None:
+        if Path(adapter).resolve() != (path / BACKBONE).resolve():
+            shutil.copytree(adapter, path / BACKBONE, dirs_exist_ok=True)
+        return replace(encoder, adapter=str(path / BACKBONE)), "adapter"
+    return encoder, None
 
 
 def _resize(network: torch.nn.Module, state: dict[str, torch.Tensor]) -> None:
