@@ -449,8 +449,18 @@ def _check_determined(problem: _Problem, end: _End) -> None:
             "the likelihood has no maximum: the features predict some comparisons without any error, so their weights "
             "grow for ever. Use a ridge above 0."
         )
-    if end.matrix.shift and problem.ridge.min() == 0:
+    if problem.ridge.min() == 0 and _singular(problem.information(end.at, np.float64)):
         raise NotComputable("features that follow each other leave their weights undetermined. Use a ridge above 0.")
+
+
+def _singular(information: Information) -> bool:
+    """Whether some weights of a channel follow from others, to rounding."""
+    for block in information.blocks:
+        scale = 1 / np.sqrt(np.maximum(np.diagonal(block), 1e-300))
+        values = np.linalg.eigvalsh(block * scale[:, None] * scale)
+        if values[0] < 64 * len(block) * np.finfo(np.float64).eps:
+            return True
+    return False
 
 
 def _constrained(link: Link, free: Floats) -> tuple[Floats, Floats, Floats]:
