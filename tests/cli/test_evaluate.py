@@ -25,12 +25,13 @@ def test_a_saved_model_its_predictions_and_a_named_model_agree(run: Run, parts: 
     assert made["unanswered"] == 0 and made["predictions"] == pl.read_parquet(predictions).height
     command = ["evaluate", model, predictions, "bradley_terry", parts / "test", "--train", parts / "train"]
     documents = run(*command, "--json").document["models"]
-    assert [document["model"] for document in documents] == [str(model), str(predictions), "bradley_terry"]
+    assert list(documents) == [str(model), str(predictions), "bradley_terry"]
     for figure in FIGURES:
-        values = [document[figure]["value"] for document in documents]
+        values = [document["figures"][figure]["value"] for document in documents.values()]
         assert values == pytest.approx([values[0]] * 3)
-        assert documents[0][figure].keys() >= {"value", "low", "high", "n"}
-    assert documents[0]["accuracy"]["low"] > 0.5, "better than chance on held-out votes"
+        assert documents[str(model)]["figures"][figure].keys() >= {"value", "low", "high", "n"}
+        assert documents[str(predictions)]["differences"][figure]["value"] == pytest.approx(0)
+    assert documents[str(model)]["figures"]["accuracy"]["low"] > 0.5, "better than chance on held-out votes"
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
@@ -56,7 +57,8 @@ def test_by_and_training_rows(run: Run, parts: Path, tmp_path: Path) -> None:
 
 def test_what_cannot_be_evaluated_is_refused(run: Run, ties: Path, tmp_path: Path) -> None:
     assert run("evaluate", ties).code == 2
-    assert run("evaluate", "davidson", ties).code == 2, "a named model needs --train"
+    assert run("evaluate", "davidsen", ties).code == 2
+    assert run("evaluate", "davidson", "davidson", ties).code == 2
     assert run("evaluate", tmp_path / "none.safetensors", ties).code == 2
     wrong = tmp_path / "wrong.csv"
     wrong.write_text("comparison_id,probability\nnope,0.5\n")
