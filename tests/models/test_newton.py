@@ -12,8 +12,9 @@ from preflearn.choice import Binary, Davidson, Flip, Margin, Ordinal
 from preflearn.errors import NotComputable, NotSupported
 from preflearn.models import Composed, design
 from preflearn.models.design import Design
-from preflearn.models.newton import Parameters, information_at, maximise, newton_step
+from preflearn.models.newton import maximise, newton_step
 from preflearn.models.outcomes import Comparisons
+from preflearn.models.penalised import Parameters, Problem
 from preflearn.simulate.embedded import embedded
 
 LINKS = [
@@ -67,7 +68,7 @@ def differences(value, at, step=1e-4):
 @pytest.mark.parametrize("link, shape", LINKS, ids=lambda value: str(value)[:20])
 def test_ends_at_the_optimum_and_knows_the_curvature_there(link, shape):
     x, a, b, columns, target, weight, _ = planted(link, shape)
-    found = maximise(Design(x, a, b, columns=columns), link, target, weight, ridge=0.7, exact_information=True)
+    found = maximise(Problem(Design(x, a, b, columns=columns), link, target, weight, ridge=0.7), exact_information=True)
     assert found.converged
     at = np.concatenate([found.parameters.weights[0], found.parameters.shared])
     value = objective(link, x, a, b, columns, target, weight, 0.7)
@@ -84,7 +85,7 @@ def test_equals_scikit_learn(dtype, tolerance):
     x, a, b, _, target, weight, _ = planted(Binary(), (), n=20_000, d=20, responses=3_000, dtype=dtype)
     reference = LogisticRegression(C=1 / 2.0, fit_intercept=False, solver="newton-cholesky", tol=1e-12)
     reference.fit((x[a] - x[b]).astype(float), target[:, 1], sample_weight=weight)
-    found = maximise(Design(x, a, b), Binary(), target, weight, ridge=2.0)
+    found = maximise(Problem(Design(x, a, b), Binary(), target, weight, ridge=2.0))
     np.testing.assert_allclose(found.parameters.weights[0], reference.coef_[0], atol=tolerance)
 
 
@@ -107,11 +108,10 @@ def test_repeated_pairs_in_either_order_are_folded_and_nothing_changes():
     b = (a + rng.integers(1, 12, size=400)) % 12
     target = np.eye(2)[rng.integers(2, size=400)]
     weight = rng.uniform(0.5, 2, 400)
-    folded = maximise(Design(x, a, b), Binary(), target, weight, ridge=1.0, exact_information=True)
+    folded = maximise(Problem(Design(x, a, b), Binary(), target, weight, ridge=1.0), exact_information=True)
     every = np.concatenate([x[a], x[b]])  # each comparison with responses of its own
-    alone = maximise(
-        Design(every, np.arange(400), np.arange(400, 800)), Binary(), target, weight, ridge=1.0, exact_information=True
-    )
+    apart = Design(every, np.arange(400), np.arange(400, 800))
+    alone = maximise(Problem(apart, Binary(), target, weight, ridge=1.0), exact_information=True)
     np.testing.assert_allclose(folded.parameters.weights, alone.parameters.weights, atol=1e-9)
     np.testing.assert_allclose(folded.information.dense(), alone.information.dense(), rtol=1e-9)
 
@@ -121,25 +121,24 @@ def test_repeated_pairs_in_either_order_are_folded_and_nothing_changes():
 def test_order_of_presentation_counts_and_units_do_not_matter(seed, ridge, case):
     link, shape = case
     x, a, b, _, target, weight, _ = planted(link, shape, n=120, seed=seed)
-    found = maximise(Design(x, a, b), link, target, weight, ridge=ridge).parameters
-    mirrored = maximise(Design(x, b, a), link, target[:, list(link.swap)], weight, ridge=ridge).parameters
+    found = maximise(Problem(Design(x, a, b), link, target, weight, ridge=ridge)).parameters
+    mirrored = maximise(Problem(Design(x, b, a), link, target[:, list(link.swap)], weight, ridge=ridge)).parameters
     np.testing.assert_allclose(mirrored.weights, found.weights, atol=1e-6)
     np.testing.assert_allclose(mirrored.free, found.free, atol=1e-6)
-    twice = maximise(
-        Design(x, np.tile(a, 2), np.tile(b, 2)), link, np.tile(target, (2, 1)), np.tile(weight / 2, 2), ridge=ridge
-    )
+    again = Design(x, np.tile(a, 2), np.tile(b, 2))
+    twice = maximise(Problem(again, link, np.tile(target, (2, 1)), np.tile(weight / 2, 2), ridge=ridge))
     np.testing.assert_allclose(twice.parameters.weights, found.weights, atol=1e-6)
     unit = np.array([0.1, 1.0, 20.0])
-    scaled = maximise(Design(x * unit, a, b, scale=unit), link, target, weight, ridge=ridge).parameters
+    scaled = maximise(Problem(Design(x * unit, a, b, scale=unit), link, target, weight, ridge=ridge)).parameters
     np.testing.assert_allclose(scaled.weights, found.weights, atol=1e-6)
 
 
 def test_channels_without_anything_shared_are_fits_of_their_own():
     x, a, b, _, target, weight, _ = planted(Binary(), ())
     both = np.column_stack([weight, weight[::-1]])
-    together = maximise(Design(x, a, b), Binary(), target, both, ridge=1.0).parameters.weights
+    together = maximise(Problem(Design(x, a, b), Binary(), target, both, ridge=1.0)).parameters.weights
     for c in range(2):
-        alone = maximise(Design(x, a, b), Binary(), target, both[:, c], ridge=1.0).parameters.weights[0]
+        alone = maximise(Problem(Design(x, a, b), Binary(), target, both[:, c], ridge=1.0)).parameters.weights[0]
         np.testing.assert_allclose(together[c], alone, atol=1e-7)
 
 
@@ -148,7 +147,7 @@ def test_channels_share_coefficients_and_shape():
     link = Davidson()
     x, a, b, columns, target, weight, _ = planted(link, (0.3,))
     both = np.column_stack([weight, weight[::-1]])
-    found = maximise(Design(x, a, b, columns=columns), link, target, both, ridge=1.0, exact_information=True)
+    found = maximise(Problem(Design(x, a, b, columns=columns), link, target, both, ridge=1.0), exact_information=True)
     weights, c, free = found.parameters
 
     def value(flat):
@@ -167,11 +166,11 @@ def test_single_steps_never_go_down_and_end_where_the_whole_fit_does():
     link = Flip(Davidson())
     x, a, b, columns, target, weight, _ = planted(link, (0.3, 0.1))
     plan = Design(x, a, b, columns=columns)
-    whole = maximise(plan, link, target, weight, ridge=1.0)
+    whole = maximise(Problem(plan, link, target, weight, ridge=1.0))
     free = np.asarray(link.unconstrain(np.asarray(link.initial())))
     here, values = Parameters(np.zeros((1, 3)), np.zeros(2), free), []
     for _ in range(25):
-        step = newton_step(plan, link, target, weight, ridge=1.0, start=here)
+        step = newton_step(Problem(plan, link, target, weight, ridge=1.0), here)
         here = step.parameters
         values.append(step.value)
     assert np.diff(values).max() <= 1e-9
@@ -181,9 +180,9 @@ def test_single_steps_never_go_down_and_end_where_the_whole_fit_does():
 def test_samples_that_start_a_large_fit_do_not_change_its_end():
     x, a, b, columns, target, weight, _ = planted(Davidson(), (0.3,), n=30_000)
     plan = Design(x, a, b, columns=columns)
-    started = maximise(plan, Davidson(), target, weight, ridge=1.0)
+    started = maximise(Problem(plan, Davidson(), target, weight, ridge=1.0))
     zeros = Parameters(np.zeros((1, 3)), np.zeros(2), np.zeros(1))
-    cold = maximise(plan, Davidson(), target, weight, ridge=1.0, start=zeros)
+    cold = maximise(Problem(plan, Davidson(), target, weight, ridge=1.0), start=zeros)
     np.testing.assert_allclose(started.parameters.weights, cold.parameters.weights, atol=1e-7)
     assert started.converged and cold.converged and started.iterations <= cold.iterations
 
@@ -193,14 +192,14 @@ def test_no_maximum_is_said_instead_of_diverging():
     won = (x[a] - x[b]) @ w > 0
     separated = np.column_stack([~won, won]).astype(float)
     with pytest.raises(NotComputable, match="ridge above 0"):
-        maximise(Design(x, a, b), Binary(), separated, weight, ridge=0.0)
+        maximise(Problem(Design(x, a, b), Binary(), separated, weight, ridge=0.0))
     one_direction = np.hstack([x, (x @ w)[:, None] > 0])  # only the new feature never errs when it differs
     noisy = separated.copy()
     same = one_direction[a, 3] == one_direction[b, 3]
     noisy[same] = np.eye(2)[np.random.default_rng(0).integers(2, size=same.sum())]
     with pytest.raises(NotComputable, match="ridge above 0"):
-        maximise(Design(one_direction, a, b), Binary(), noisy, weight, ridge=0.0)
-    found = maximise(Design(x, a, b), Binary(), separated, weight, ridge=1e-3)
+        maximise(Problem(Design(one_direction, a, b), Binary(), noisy, weight, ridge=0.0))
+    found = maximise(Problem(Design(x, a, b), Binary(), separated, weight, ridge=1e-3))
     assert found.converged and np.isfinite(found.parameters.weights).all()
 
 
@@ -208,14 +207,14 @@ def test_features_that_follow_each_other_need_a_ridge():
     x, a, b, _, target, weight, _ = planted(Binary(), ())
     doubled = np.hstack([x, x[:, :1]])
     with pytest.raises(NotComputable, match="undetermined"):
-        maximise(Design(doubled, a, b), Binary(), target, weight, ridge=0.0)
-    found = maximise(Design(doubled, a, b), Binary(), target, weight, ridge=1.0).parameters.weights[0]
+        maximise(Problem(Design(doubled, a, b), Binary(), target, weight, ridge=0.0))
+    found = maximise(Problem(Design(doubled, a, b), Binary(), target, weight, ridge=1.0)).parameters.weights[0]
     assert found[0] == pytest.approx(found[3], abs=1e-7), "a ridge shares the weight equally"
 
 
 def test_a_planted_flip_rate_comes_back():
     x, a, b, columns, target, weight, w = planted(Flip(Binary()), (0.15,), n=20_000, responses=500)
-    found = maximise(Design(x, a, b, columns=columns), Flip(Binary()), target, weight, ridge=1.0).parameters
+    found = maximise(Problem(Design(x, a, b, columns=columns), Flip(Binary()), target, weight, ridge=1.0)).parameters
     rate = float(Flip(Binary()).constrain(found.free)[0])
     assert rate == pytest.approx(0.15, abs=0.02)
     np.testing.assert_allclose(found.weights[0], w, atol=0.15)
@@ -225,7 +224,8 @@ def test_information_anywhere():
     link = Davidson()
     x, a, b, columns, target, weight, _ = planted(link, (0.3,))
     place = Parameters(np.full((1, 3), 0.2), np.array([0.1, 0.0]), np.array([0.5]))
-    found = information_at(Design(x, a, b, columns=columns), link, target, weight, place, ridge=0.5)
+    problem = Problem(Design(x, a, b, columns=columns), link, target, weight, ridge=0.5)
+    found = problem.information(problem.evaluate(place))
     _, hessian = differences(
         objective(link, x, a, b, columns, target, weight, 0.5), np.concatenate([place.weights[0], place.shared])
     )

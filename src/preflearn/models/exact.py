@@ -39,24 +39,15 @@ class Newton(Part):
             NotSupported: the model is not linear, or learns from more than comparisons.
             NotComputable: without a ridge the comparisons do not determine the weights.
         """
-        problem = linear_of(network, batch)
-        if problem is None:
+        linear = linear_of(network, batch)
+        if linear is None:
             raise NotSupported(
                 "Newton's method fits one linear head over differences of comparisons, with everyone alike; "
                 "use fitting='auto' or 'full_batch' for this model."
             )
-        found = maximise(
-            problem.design,
-            problem.link,
-            problem.target,
-            problem.weight,
-            ridge=problem.ridge,
-            prior=problem.prior,
-            tolerance=self.tolerance,
-            max_iterations=self.iterations,
-        )
+        found = maximise(linear.problem, tolerance=self.tolerance, max_iterations=self.iterations)
         network.to(torch.float64)
-        problem.write(found.parameters)
+        linear.write(found.parameters)
         network.information = found.information
         notes = () if found.converged else (f"Newton's method had not converged after {found.iterations} passes.",)
         return Report(found.value, found.iterations, found.converged, (found.value,), notes)

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from torch.autograd.functional import hessian
 from torch.func import functional_call
 
-from preflearn.choice import Link
 from preflearn.choice.modules import LinkModule
 from preflearn.models.base import NoiseModule
 from preflearn.models.batch import Batch, Pairs
@@ -21,8 +20,8 @@ from preflearn.models.design import Design, Floats
 from preflearn.models.heads import Layered
 from preflearn.models.kernels.difference import DifferenceModule
 from preflearn.models.network import Network
-from preflearn.models.newton import Parameters, Prior
 from preflearn.models.outcomes import Choice
+from preflearn.models.penalised import Parameters, Prior, Problem
 from preflearn.models.population.everyone import EveryoneModule
 
 _MANY = 64
@@ -34,18 +33,13 @@ class Linear:
     """A linear network on its training judgments.
 
     Attributes:
-        design, link, target [n, K], weight [n], ridge, prior: as `newton.maximise` takes them.
+        problem: for `newton`.
         weights: the parameter behind its weights, [1, d].
         coefficients: parameters behind its coefficients, in order, p numbers together.
         free: the parameter behind the link's free shape parameters, [P].
     """
 
-    design: Design
-    link: Link
-    target: Floats
-    weight: Floats
-    ridge: float
-    prior: Prior | None
+    problem: Problem
     weights: Tensor
     coefficients: tuple[nn.Parameter, ...]
     free: nn.Parameter
@@ -93,17 +87,15 @@ def linear_of(network: Network, batch: Batch) -> Linear | None:
     head, choice, rows = network.head, network.choice, batch.pairs
     assert isinstance(head, Layered) and rows is not None
     columns, offset, coefficients = _columns(network, rows)
-    return Linear(
+    problem = Problem(
         Design(batch.x.numpy(), rows.a.numpy(), rows.b.numpy(), columns=columns, offset=offset),
         choice.link,
         rows.target.double().numpy(),
         rows.weight.double().numpy(),
-        network.ridge,
-        _prior(network, coefficients, choice.shape.free),
-        head.last.weight,
-        coefficients,
-        choice.shape.free,
+        ridge=network.ridge,
+        prior=_prior(network, coefficients, choice.shape.free),
     )
+    return Linear(problem, head.last.weight, coefficients, choice.shape.free)
 
 
 def _shifts(noise: nn.Module) -> bool:

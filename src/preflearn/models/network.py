@@ -24,8 +24,8 @@ from preflearn.models.base import (
     Taste,
 )
 from preflearn.models.batch import Batch, Lists, Pairs, Ratings, taken
-from preflearn.models.newton import Information
 from preflearn.models.outcomes import Choice
+from preflearn.models.penalised import Information
 
 
 class Objective(NamedTuple):
