@@ -13,11 +13,22 @@ from typing import TYPE_CHECKING, Any
 from preflearn._version import __version__
 
 if TYPE_CHECKING:
-    from preflearn import choice, data, evaluate, ranking, registry, report, simulate
+    from preflearn import backbones, choice, data, evaluate, ranking, registry, report, simulate
     from preflearn.data import PreferenceData, read, scan
     from preflearn.data.merge import merge
 
-_MODULES = ("choice", "data", "errors", "evaluate", "protocols", "ranking", "registry", "report", "simulate")
+_MODULES = (
+    "backbones",
+    "choice",
+    "data",
+    "errors",
+    "evaluate",
+    "protocols",
+    "ranking",
+    "registry",
+    "report",
+    "simulate",
+)
 _NAMES = {
     "PreferenceData": "preflearn.data",
     "read": "preflearn.data",
@@ -28,6 +39,7 @@ _NAMES = {
 __all__ = [
     "PreferenceData",
     "__version__",
+    "backbones",
     "choice",
     "data",
     "evaluate",

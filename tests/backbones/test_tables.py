@@ -173,6 +173,7 @@ def test_auto_means_what_the_data_holds() -> None:
     assert encoder_of("auto", stored([[1.0]])) == Embedding()
     assert encoder_of("auto", makers.texts()) == SentenceTransformer()
     assert Auto().encode(stored([[1.0]])).responses.tolist() == [[1]]
+    assert encoder_of("auto+features", stored([[1.0]])) == Concat((Embedding(), Features()))
     with pytest.raises(NotSupported, match="encoder_of"):
         Auto().signature()
 

@@ -45,7 +45,14 @@ PACKAGES: dict[str, Package] = {
 """Models by short name: all-MiniLM-L6-v2 (Apache-2.0) and SmolLM2-135M-Instruct (Apache-2.0)."""
 
 _FILES = ("*.safetensors", "*.bin", "*.gguf", "*.json", "*.txt", "*.model", "*.jinja")
-_NOT_CONTENT = ("README.md", "data_config.json", "trainer_state.json", "training_args.bin")
+_NOT_CONTENT = (
+    "README.md",
+    "data_config.json",
+    "trainer_state.json",
+    "training_args.bin",
+    "preflearn.json",
+    "head.safetensors",
+)
 
 
 class Located(NamedTuple):
@@ -95,11 +102,7 @@ def content_identity(path: Path) -> str:
     Raises:
         InputError: there is nothing that could be a model.
     """
-    files = (
-        [path]
-        if path.is_file()
-        else sorted(file for pattern in _FILES for file in path.rglob(pattern) if file.name not in _NOT_CONTENT)
-    )
+    files = [path] if path.is_file() else _model_files(path)
     if not files:
         raise InputError("the directory holds no model.", path=path, cure="A model has config.json and its weights.")
     state = [(str(f.relative_to(path)), (s := f.stat()).st_size, s.st_mtime_ns) for f in files]
@@ -124,6 +127,16 @@ def content_identity(path: Path) -> str:
     return identity
 
 
+def _model_files(path: Path) -> list[Path]:
+    """Files of a model's own directory and of the modules it names; not those of checkpoints beside them."""
+    found = [file for pattern in _FILES for file in path.glob(pattern)]
+    modules = path / "modules.json"
+    if modules.is_file():
+        named = [module["path"] for module in json.loads(modules.read_text(encoding="utf-8")) if module.get("path")]
+        found += [file for name in named for pattern in _FILES for file in (path / name).rglob(pattern)]
+    return sorted({file for file in found if file.name not in _NOT_CONTENT})
+
+
 def _from_hub(model: str, revision: str | None) -> Located:
     try:
         from huggingface_hub import snapshot_download
@@ -133,6 +146,8 @@ def _from_hub(model: str, revision: str | None) -> Located:
     patterns = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja"]
     with suppress(LocalEntryNotFoundError):
         path = Path(snapshot_download(model, revision=revision, allow_patterns=patterns, local_files_only=True))
+        if not any(path.rglob("*.safetensors")):
+            raise LocalEntryNotFoundError("only part of the model is here")
         return Located(path, f"{model}@{path.name}")
     try:
         path = Path(snapshot_download(model, revision=revision, allow_patterns=patterns))
@@ -204,6 +219,7 @@ def _load(kind: str, model: str, revision: str | None, dtype: str) -> Loaded:
     try:
         import torch
         import transformers
+        from safetensors import SafetensorError
     except ImportError as error:
         raise MissingDependency(error.name or "transformers", "text") from error
     if dtype not in DTYPES:
@@ -218,7 +234,7 @@ def _load(kind: str, model: str, revision: str | None, dtype: str) -> Loaded:
             loaded, report = getattr(transformers, kind).from_pretrained(
                 path, dtype=getattr(torch, dtype), local_files_only=True, output_loading_info=True
             )
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, ImportError, SafetensorError) as error:
         said = str(error).strip().partition("\n")[0]
         raise InputError(f"the model cannot be loaded: {said}", path=path) from error
     # A pooler that was never trained is not read; any other weight that is missing would be random.

@@ -85,7 +85,8 @@ def encoder_of(spec: str | Mapping[str, Any] | Sequence[Any] | Encoder, data: Pr
         InputError: no such encoder or parameter.
     """
     encoder = _built(spec)
-    return encoder.resolve(data) if isinstance(encoder, Auto) and data is not None else encoder
+    resolve = getattr(encoder, "resolve", None)
+    return encoder if resolve is None or data is None else resolve(data)
 
 
 def as_spec(encoder: Encoder) -> dict[str, Any]:

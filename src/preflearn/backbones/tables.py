@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from preflearn.backbones.registry import as_spec, encoder_of
+from preflearn.backbones.registry import encoder_of
 from preflearn.backbones.rows import all_rows, prompts_of
 from preflearn.backbones.types import Encoded, Encoder, Mask, Vectors
 from preflearn.data.columns import attach
@@ -147,9 +147,9 @@ class Concat:
         """The parts' signatures, in order."""
         return json.dumps({"concat": [json.loads(encoder.signature()) for encoder in self.encoders]})
 
-    def spec(self) -> list[dict[str, Any]]:
-        """The parts as plain data."""
-        return [as_spec(encoder) for encoder in self.encoders]
+    def resolve(self, data: PreferenceData) -> Concat:
+        """The same with every `auto` replaced by the encoder it stands for."""
+        return Concat(tuple(encoder_of(encoder, data) for encoder in self.encoders))
 
 
 def _stored(data: PreferenceData, table: str, column: str, wanted: Mask) -> Vectors:
@@ -168,7 +168,7 @@ def _stored(data: PreferenceData, table: str, column: str, wanted: Mask) -> Vect
         )
     values = data.lazy(table).select(column).collect().to_series().cast(pl.List(pl.Float32))
     rows = np.flatnonzero(wanted)
-    chosen = values.gather(rows)
+    chosen = values if rows.size == wanted.size else values.filter(pl.Series(wanted))
     absent = chosen.is_null().to_numpy()
     if absent.any():
         raise InputError(
@@ -186,18 +186,22 @@ def _stored(data: PreferenceData, table: str, column: str, wanted: Mask) -> Vect
         )
     if rows.size and not size:
         raise InputError("the embeddings are empty lists.", row=int(rows[0]), column=place)
+    if not rows.size:
+        return np.zeros((values.len(), size), dtype=np.float32)
+    numbers = chosen.explode()
+    if numbers.null_count() or not numbers.is_finite().all():
+        bad = int(numbers.is_finite().fill_null(False).not_().arg_max() or 0)
+        raise InputError(
+            "an embedding holds a number that is null or not finite.",
+            row=int(rows[bad // size]),
+            column=place,
+            value=numbers[bad],
+        )
+    found: Vectors = numbers.to_numpy(writable=True).reshape(-1, size)
+    if rows.size == wanted.size:
+        return found
     out: Vectors = np.zeros((values.len(), size), dtype=np.float32)
-    if rows.size:
-        numbers = chosen.explode()
-        if numbers.null_count() or not numbers.is_finite().all():
-            bad = int(numbers.is_finite().fill_null(False).not_().arg_max() or 0)
-            raise InputError(
-                "an embedding holds a number that is null or not finite.",
-                row=int(rows[bad // size]),
-                column=place,
-                value=numbers[bad],
-            )
-        out[rows] = numbers.to_numpy().reshape(-1, size)
+    out[rows] = found
     return out
 
 

@@ -74,6 +74,7 @@ def tokenise(
             whole = row
             if not templated and conversation.response and tokenizer.eos_token_id is not None:
                 whole = whole if whole and whole[-1] in special else [*whole, tokenizer.eos_token_id]
+            whole = whole or [_padding(tokenizer)]
             cut.append(max(len(whole) - max_length, 0))
             if len(whole) > max_length:
                 head = whole[:1] if whole[0] in special else []

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from preflearn.backbones.cache import cut_note
-from preflearn.backbones.hidden import pooled_state
+from preflearn.backbones.hidden import HiddenState, pooled_state
+from preflearn.backbones.load import Loaded, locate
 from preflearn.backbones.rows import all_rows, response_inputs
 from preflearn.backbones.tokens import Tokens, spread, tokenise
 from preflearn.backbones.types import Mask
@@ -45,7 +46,7 @@ class TunableEncoder(nn.Module):
             names = ("activation_checkpointing_enable", "gradient_checkpointing_enable")
             next(getattr(loaded.model, name) for name in names if hasattr(loaded.model, name))({"use_reentrant": False})
         if spec.lora is not None:
-            model = _with_adapters(model, spec.lora, str(loaded.path), seed)
+            model = _with_adapters(model, spec.lora, _base_name(spec.encoder, loaded), seed)
         self.backbone = model
         self.state_dict_names = tuple(self.state_dict())
         self.register_state_dict_post_hook(_keep_trainable)  # type: ignore[no-untyped-call]
@@ -119,6 +120,12 @@ class TunableEncoder(nn.Module):
 
         copied: Any = deepcopy(self.backbone)
         return copied.merge_and_unload() if self.spec.lora is not None else copied
+
+
+def _base_name(encoder: HiddenState, loaded: Loaded) -> str:
+    """What PEFT writes down as the model the adapters belong to: its name on the hub, else its directory."""
+    named, _, commit = locate(encoder.model, encoder.revision).identity.partition("@")
+    return named if commit else str(loaded.path)
 
 
 def _with_adapters(model: nn.Module, lora: LoRA, path: str, seed: int) -> nn.Module:
