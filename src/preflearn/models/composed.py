@@ -178,7 +178,7 @@ class Composed(Answers):
             if raw.prompts is not None:
                 centre, scale = moments(raw.prompts[np.any(raw.prompts != 0, axis=1)])
                 self.vocabulary_ = replace(self.vocabulary_, prompt_centre=centre, prompt_scale=scale)
-        if raw.controls is not None and "comparisons" in self.plan_.tables:
+        if raw.controls is not None:
             self.vocabulary_ = replace(
                 self.vocabulary_, control_scale=control_scale(data, np.asarray(raw.controls, np.float64))
             )
@@ -202,7 +202,8 @@ class Composed(Answers):
         contexts = None
         if self.plan_.contexts:
             contexts = contexts_of(data, tables, self.encoder_, self.vocabulary_.columns["context"])
-        controls = controls_of(data, self.plan_.controls, needed) if self.plan_.controls else None
+        asked = self.plan_.controls if "comparisons" in tables else ()
+        controls = controls_of(data, asked, needed) if asked else None
         return Features(encoded.responses, encoded.prompts, controls, contexts)
 
     # -- on disk -------------------------------------------------------------------------------------------------------
