@@ -12,8 +12,8 @@ except ImportError:
 
     raise MissingDependency("torch", "torch") from None
 
-from preflearn.models import automatic, fitting, heads, kernels, noise, outcomes, population
+from preflearn.models import automatic, control, fitting, heads, kernels, noise, outcomes, population
 from preflearn.models.composed import Composed
 from preflearn.models.saved import load
 
-__all__ = ["Composed", "automatic", "fitting", "heads", "kernels", "load", "noise", "outcomes", "population"]
+__all__ = ["Composed", "automatic", "control", "fitting", "heads", "kernels", "load", "noise", "outcomes", "population"]

@@ -12,10 +12,11 @@ from torch import Tensor
 from preflearn.choice import Binary, smoothed_target, strength
 from preflearn.choice.margin import with_margin
 from preflearn.errors import InputError
+from preflearn.models.automatic import Auto
 from preflearn.models.base import NoiseModule, Part
 from preflearn.models.batch import Batch, Pairs, taken
 from preflearn.models.descent import restart
-from preflearn.models.fitting import FullBatch, Report
+from preflearn.models.fitting import Report
 from preflearn.models.network import Network
 from preflearn.models.parts import part
 
@@ -56,7 +57,7 @@ class EnsembleStrength(Part):
     ensemble contradicts).
     """
 
-    fitting: Part = FullBatch()  # noqa: RUF009 - a frozen part
+    fitting: Part = Auto()  # noqa: RUF009 - a frozen part
     models: int = 10
     contradicted: Literal["flip", "smooth", "drop", "keep"] = "flip"
     lowest: float | None = None
