@@ -84,6 +84,23 @@ def test_the_curve_is_the_mean_over_annotators_of_bayes_by_hand() -> None:
     assert found.points[0].log_loss.value == pytest.approx(math.log(2))
 
 
+def test_the_lead_over_another_model_is_paired_by_annotator() -> None:
+    data, _ = planted(6, people=15, prompts=60, each=30)
+    model, other = Tastes(1.5), Tastes(belief={"else": 0.5})
+    found = new_annotator_curve(model, data, (0, 10), against=other)
+    alone, rival = new_annotator_curve(Tastes(1.5), data, (0, 10)), new_annotator_curve(other, data, (0, 10))
+    for k, point in enumerate(found.points):
+        assert point.accuracy == alone.points[k].accuracy and point.log_loss == alone.points[k].log_loss
+        for key in ("accuracy", "log_loss"):
+            lead = getattr(point, f"{key}_lead")
+            assert lead.value == pytest.approx(getattr(point, key).value - getattr(rival.points[0], key).value)
+    # without labels the lead is what a gain would be, had the other model been the beginning
+    gain, lead = found.points[1].log_loss_gain, found.points[1].log_loss_lead
+    assert lead.value - found.points[0].log_loss_lead.value == pytest.approx(gain.value)
+    assert alone.points[1].log_loss_lead is None and "log_loss_lead" not in alone.table().columns
+    assert found.table()["log_loss_lead"][1] == pytest.approx(lead.value)
+
+
 def test_twenty_labels_recover_what_a_known_annotator_gets() -> None:
     data, p = planted(3, people=60, prompts=80, each=60, strength=2.0)
     found = new_annotator_curve(Tastes(2.0), data, repeats=2)

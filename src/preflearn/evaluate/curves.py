@@ -39,6 +39,7 @@ class AnnotatorPoint:
         labels: judgments of each annotator that the model adapted to.
         accuracy, log_loss: mean over annotators of their own; a tie is a half label. `n` = judgments predicted.
         accuracy_gain, log_loss_gain: less that without labels, paired by annotator; a negative log-loss gain is good.
+        accuracy_lead, log_loss_lead: less those of the model it was compared with, likewise; None without one.
     """
 
     labels: int
@@ -46,6 +47,8 @@ class AnnotatorPoint:
     log_loss: Figure
     accuracy_gain: Figure
     log_loss_gain: Figure
+    accuracy_lead: Figure | None = None
+    log_loss_lead: Figure | None = None
 
 
 @dataclass(frozen=True)
@@ -81,14 +84,15 @@ class AnnotatorCurve:
         return out
 
     def table(self) -> pl.DataFrame:
-        """One row per number of labels: figures, ends, gains."""
-        names = ("accuracy", "log_loss", "accuracy_gain", "log_loss_gain")
+        """One row per number of labels: figures, ends, gains, and leads where there are any."""
+        names = ("accuracy", "log_loss", "accuracy_gain", "log_loss_gain", "accuracy_lead", "log_loss_lead")
         rows = []
         for point in self.points:
             row: dict[str, float | None] = {"labels": float(point.labels)}
             for name in names:
-                figure: Figure = getattr(point, name)
-                row |= {name: figure.value, f"{name}_low": figure.low, f"{name}_high": figure.high}
+                figure: Figure | None = getattr(point, name)
+                if figure is not None:
+                    row |= {name: figure.value, f"{name}_low": figure.low, f"{name}_high": figure.high}
             rows.append(row)
         return pl.DataFrame(rows, schema=dict.fromkeys(rows[0], pl.Float64)).with_columns(
             pl.col("labels").cast(pl.Int64)
@@ -121,6 +125,7 @@ def new_annotator_curve(
     data: PreferenceData,
     sizes: Sequence[int] = SIZES,
     *,
+    against: PreferenceModel | None = None,
     seed: int = 0,
     repeats: int = 1,
     held_out: int = HELD_OUT,
@@ -138,6 +143,8 @@ def new_annotator_curve(
         model: fitted.
         data: comparisons of annotators who were not in the training data.
         sizes: numbers of labels; 0 is always there.
+        against: another fitted model, asked as it is, on the same judgments: every point then says by how much this
+            model is ahead of it.
         seed: of the order of judgments.
         repeats: orders drawn.
         held_out: judgments that must remain to be predicted of an annotator to take part.
@@ -155,6 +162,9 @@ def new_annotator_curve(
     label = labels(data)
     seen = check_overlap(model, data, label.usable, allow_overlap)
     known = _known(model, data, allow_overlap)
+    if against is not None:
+        check_overlap(against, data, label.usable, allow_overlap)
+        _known(against, data, allow_overlap)
     rows, people = _rows(data, label, wanted[-1] + held_out)
     if not people.eligible.any():
         raise InputError(
@@ -162,7 +172,7 @@ def new_annotator_curve(
             cure="Ask for fewer labels, or for fewer held-out judgments.",
         )
     adapts = True
-    sums = _Sums(len(wanted), len(people.eligible))
+    sums = _Sums(len(wanted) + (against is not None), len(people.eligible))
     for repeat in range(repeats):
         part = _deal(rows, people, wanted[-1], held_out, [seed, repeat])
         answers = []
@@ -170,6 +180,8 @@ def new_annotator_curve(
             asked, told = _adapted(model, data, part, size, people.names)
             adapts &= told
             answers.append(predictions(asked, part.held(data), np.ones(len(part.test), np.bool_)))
+        if against is not None:
+            answers.append(predictions(against, part.held(data), np.ones(len(part.test), np.bool_)))
         sums.add(part, label, [answer.p for answer in answers])
     return AnnotatorCurve(
         points=sums.points(wanted, adapts, level, repeats),
@@ -312,7 +324,7 @@ def _adapted(
 
 
 class _Sums:
-    """Sums per size and annotator over the repeats."""
+    """Sums per size and annotator over the repeats; what there is beyond the sizes is the model compared with."""
 
     def __init__(self, sizes: int, people: int) -> None:
         self.weight = np.zeros(people)
@@ -354,8 +366,22 @@ class _Sums:
             with np.errstate(invalid="ignore"):
                 return over_people(values[k] - values[0])
 
+        def lead(values: Floats, k: int) -> Figure | None:
+            if len(values) == len(sizes):
+                return None
+            with np.errstate(invalid="ignore"):
+                return over_people(values[k] - values[-1])
+
         return tuple(
-            AnnotatorPoint(size, over_people(credit[k]), over_people(loss[k]), gain(credit, k), gain(loss, k))
+            AnnotatorPoint(
+                size,
+                over_people(credit[k]),
+                over_people(loss[k]),
+                gain(credit, k),
+                gain(loss, k),
+                lead(credit, k),
+                lead(loss, k),
+            )
             for k, size in enumerate(sizes)
         )
 
