@@ -148,6 +148,8 @@ def _minimise(
     )
     best, gradient = problem.best_value, problem.best_gradient
     problem.set(problem.best)
+    for parameter in parameters:
+        parameter.grad = None
     if gradient <= tolerance:
         reason = "gradient"
     elif found.status == 1:

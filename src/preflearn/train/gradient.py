@@ -123,7 +123,7 @@ class StepGradient:
                 penalty = out.penalty
                 total, share = self._total_weight(weight, where)
                 if isinstance(penalty, Tensor):
-                    objective = objective + penalty * share
+                    objective, penalty = objective + penalty * share, penalty.detach()
             if not objective.requires_grad:
                 raise InputError(f"{where}: the loss depends on no trained parameter.")
             seed = objective.new_full((), 1 / total) if alone and total else None

@@ -155,6 +155,7 @@ class _Run:
         self.stopped = ""
         self.losses: list[float] = []
         self.evaluations: list[Record] = []
+        self.last: Record = {}
         self.whole = True
 
     # ---- beginning and end
@@ -295,8 +296,7 @@ class _Run:
             record["time"]["tokens_per_second"] = round(made.tokens / seconds, 1)
         self.log.write(record)
         self.progress.step(self.step, made.loss)
-        if self.on_step is not None:
-            self.on_step(record)
+        self.last = record
 
     def boundary(self) -> None:
         """What may happen between two steps: an evaluation, a checkpoint, the end."""
@@ -305,6 +305,8 @@ class _Run:
             self.look()
         if saves is not None and self.step % saves == 0:
             self.save()
+        if self.on_step is not None:
+            self.on_step(self.last)
         self.obey()
 
     def obey(self) -> None:
