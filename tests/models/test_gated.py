@@ -8,7 +8,7 @@ import pytest
 from tests.contract import check_preference_model
 
 from preflearn.models.recipes.bradley_terry import bradley_terry
-from preflearn.models.recipes.gated import context_aware, micro
+from preflearn.models.recipes.gated import armorm, context_aware, micro, orchestrator
 from preflearn.models.routed import RoutedStages
 from preflearn.simulate.embedded import embedded
 
@@ -89,3 +89,73 @@ def test_micro_learns_contexts_from_few():
     model = micro(2, encoder="embedding", hidden=(), fitting=RoutedStages(starts=2)).fit(train_data)
     blind = model.prob(held.replace(comparisons=held.comparisons.drop("context")))
     assert study.right(model.prob(held), test) > study.right(blind, test) + 0.1
+
+
+@pytest.fixture(scope="module")
+def rated(by_prompt):
+    """The votes by prompt, and noisy ratings of the four attributes and of length, which shows in all of them."""
+    rng = np.random.default_rng(11)
+    w = np.random.default_rng(5).standard_normal((ATTRIBUTES, 16))
+    n = len(by_prompt.x)
+    length = by_prompt.x[:, 0] + 0.3 * rng.standard_normal(n)
+    scores = by_prompt.x @ w.T + 0.8 * length[:, None]
+    values = np.column_stack([scores, length]) + 0.5 * rng.standard_normal((n, ATTRIBUTES + 1))
+    names = [*(f"attribute-{k}" for k in range(ATTRIBUTES)), "length"]
+    ratings = pl.concat(
+        pl.DataFrame(
+            {
+                "rating_id": [f"{name}-{i}" for i in range(n)],
+                "response_id": [f"r-{i}" for i in range(n)],
+                "criterion_id": [name] * n,
+                "value": 10 + 2 * values[:, k],
+            }
+        )
+        for k, name in enumerate(names)
+    )
+    return by_prompt.data.replace(ratings=ratings).completed()
+
+
+def of_prompts(study, data, mask):
+    """The data about some prompts only, ratings included."""
+    prompts = pl.Series([f"p-{k}" for k in np.unique(study.prompt[mask])])
+    responses = data.responses.filter(pl.col("prompt_id").is_in(prompts.implode()))
+    mine = pl.col("response_id").is_in(responses["response_id"].implode())
+    return data.replace(
+        comparisons=data.comparisons.filter(pl.Series(mask)), ratings=data.ratings.filter(mine), responses=responses
+    )
+
+
+def test_armorm_weighs_attributes_by_prompt(by_prompt, rated):
+    train, test = by_prompt.halves(0.7)
+    data, held = of_prompts(by_prompt, rated, train), of_prompts(by_prompt, rated, test)
+    pooled = by_prompt.right(
+        bradley_terry(encoder="embedding").fit(data.replace(ratings=rated.ratings.head(0))).prob(held), test
+    )
+    model = armorm(hidden=(), temperature=1.0, encoder="embedding").fit(data)
+    careful = armorm("length", hidden=(), temperature=1.0, encoder="embedding").fit(data)
+    taught = orchestrator(hidden=(), encoder="embedding").fit(data)
+    differences = orchestrator("winner_minus_loser", hidden=(), encoder="embedding").fit(data)
+    right = [by_prompt.right(each.prob(held), test) for each in (model, careful, taught, differences)]
+    assert right[1] > pooled + 0.1
+    assert right[1] > right[2] + 0.03, "scores of winners are not why they won"
+    assert right[3] > right[2]
+    check_preference_model(careful, held)
+    found = careful.rate(held)
+    values = held.ratings["value"].to_numpy()
+    attributes = held.ratings["criterion_id"].cast(pl.String).to_numpy() == "attribute-0"
+    assert np.corrcoef(model.rate(held).mean[attributes], values[attributes])[0, 1] > 0.9
+    assert found.mean.shape == values.shape
+
+
+def test_verbosity_is_taken_out(by_prompt, rated):
+    """Adjusted scores rank responses independently of length, on responses that the model never saw."""
+    train, test = by_prompt.halves(0.7)
+    data, held = of_prompts(by_prompt, rated, train), of_prompts(by_prompt, rated, test)
+    most = int(np.argmax(np.random.default_rng(5).standard_normal((ATTRIBUTES, 16))[:, 0]))
+    length = held.ratings.filter(pl.col("criterion_id").cast(pl.String) == "length")["value"].to_numpy()
+    for verbosity, low, high in (("length", -0.15, 0.15), (None, 0.2, 1.0)):
+        model = armorm(verbosity, hidden=(), encoder="embedding").fit(data)
+        scores = model.represent(held)
+        place = model.vocabulary_.columns["criterion"].index(f"attribute-{most}")
+        found = float(np.corrcoef(scores[:, place], length)[0, 1])
+        assert low < found < high, (verbosity, found)

@@ -55,6 +55,15 @@ class ColumnInfo(NamedTuple):
     """From the plan; empty for a column that rides along."""
 
 
+def qualified(table: str, name: str) -> str:
+    """A bare name that the plan has for the table means the table's own column, recorded or not; others stay.
+
+    `prompt_id` stays too: it is the prompt judged, wherever that is recorded.
+    """
+    planned = "." not in name and name != "prompt_id" and table_of(table).column(name) is not None
+    return f"{table}.{name}" if planned else name
+
+
 def attach(data: PreferenceData, table: str, wanted: Mapping[str, str]) -> pl.LazyFrame:
     """The rows of `table`, in their order, plus one column per alias of `wanted` (alias -> name of a column).
 

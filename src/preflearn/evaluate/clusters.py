@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from preflearn.data.columns import attach
+from preflearn.data.columns import attach, qualified
 from preflearn.data.tables import PreferenceData
 from preflearn.errors import InputError
 from preflearn.evaluate.intervals import Floats, Ints, Units
@@ -109,11 +109,6 @@ def crossing(one: Clusters, other: Clusters) -> Clusters:
     """The cells of two clusterings of the same rows: rows that share both clusters."""
     present, code = np.unique(one.code * other.size + other.code, return_inverse=True)
     return Clusters(f"{one.name} x {other.name}", code.astype(np.int64), len(present), max(one.loose, other.loose))
-
-
-def qualified(table: str, column: str) -> str:
-    """The judgment's own key columns, also where they are not recorded; other names as they are."""
-    return f"{table}.{column}" if column in {"annotator_id", "criterion_id"} else column
 
 
 def _coded(name: str, values: pl.Series, key: pl.Series) -> Clusters:

@@ -9,13 +9,13 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from preflearn.data.columns import resolve
+from preflearn.data.columns import qualified, resolve
 from preflearn.data.fingerprints import row_fingerprints
 from preflearn.data.tables import PreferenceData
 from preflearn.errors import InputError, NotComputable, NotSupported
 from preflearn.evaluate import subsets
 from preflearn.evaluate.battery import REFLECTED, Answers, Asked, Battery
-from preflearn.evaluate.clusters import Clusters, clusters, qualified, ways
+from preflearn.evaluate.clusters import Clusters, clusters, ways
 from preflearn.evaluate.comparison import Calibrated, Comparison, Left, ModelScores
 from preflearn.evaluate.figures import Figure
 from preflearn.evaluate.intervals import Ints, Settings

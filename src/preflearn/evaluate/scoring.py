@@ -8,12 +8,12 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from preflearn.data.columns import attach
+from preflearn.data.columns import attach, qualified
 from preflearn.data.tables import PreferenceData
 from preflearn.errors import InputError
 from preflearn.evaluate import metrics
 from preflearn.evaluate.battery import Answers, Asked, Battery
-from preflearn.evaluate.clusters import ROWS, Clusters, clusters, qualified
+from preflearn.evaluate.clusters import ROWS, Clusters, clusters
 from preflearn.evaluate.figures import Figure
 from preflearn.evaluate.intervals import Ints, Settings
 from preflearn.evaluate.labels import Labels, labels

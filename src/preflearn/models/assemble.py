@@ -16,7 +16,7 @@ from torch import Tensor
 
 from preflearn.data import PreferenceData
 from preflearn.data.arrays import codes, exploded, floats, lengths
-from preflearn.data.columns import attach
+from preflearn.data.columns import attach, qualified
 from preflearn.errors import InputError
 from preflearn.models.base import OutcomePart
 from preflearn.models.batch import Batch, Lists, Pairs, Ratings, Who
@@ -218,7 +218,7 @@ def _kept(frame: pl.DataFrame, keep: Rows) -> pl.DataFrame:
 def _frame(data: PreferenceData, table: str, vocabulary: Vocabulary, names: Sequence[str]) -> pl.DataFrame:
     """The named columns of a table (null where not recorded) with annotator, prompt and code columns beside them."""
     wanted = {"__annotator": f"{table}.annotator_id", "__prompt": "prompt_id", "__context": f"{table}.context"}
-    wanted |= {f"__{alias}": name for alias, name in vocabulary.names.items()}
+    wanted |= {f"__{alias}": qualified(table, name) for alias, name in vocabulary.names.items()}
     attached = attach(data, table, wanted).select(list(wanted)).collect()
     return pl.concat([data.select(table, list(names)).collect(), attached], how="horizontal")
 

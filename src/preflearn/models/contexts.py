@@ -1,4 +1,4 @@
-"""Features of the contexts of judgments: their text through the encoder, or, without one that reads text, their names."""
+"""Features of the contexts of judgments: their texts through the encoder, or their names where it reads no text."""
 
 from __future__ import annotations
 

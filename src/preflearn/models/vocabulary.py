@@ -11,7 +11,7 @@ import numpy.typing as npt
 import polars as pl
 
 from preflearn.data import PreferenceData
-from preflearn.data.columns import attach
+from preflearn.data.columns import attach, qualified
 from preflearn.errors import InputError
 
 Floats = npt.NDArray[np.float64]
@@ -82,7 +82,10 @@ def learn(
     people: list[str] = []
     columns: dict[str, list[str]] = {alias: [] for alias in names}
     for table in tables:
-        wanted = {"__annotator": f"{table}.annotator_id", **{f"__{alias}": name for alias, name in names.items()}}
+        wanted = {
+            "__annotator": f"{table}.annotator_id",
+            **{f"__{alias}": qualified(table, name) for alias, name in names.items()},
+        }
         frame = attach(data, table, wanted).select([f"{alias}" for alias in wanted]).collect()
         people += _distinct(frame["__annotator"])
         for alias in names:

@@ -87,6 +87,22 @@ class GaussianModule(OutcomeModule):
         if not self.free:
             self.fixed[int(total.argmax())] = True
 
+    @torch.no_grad()
+    def set_scale(self, mean: Any, sd: Any, residual: Any) -> None:
+        """Fix the scale for utilities in standard units of each criterion: value = mean + sd * u, by criterion [C].
+
+        Args:
+            mean, sd: of the recorded values.
+            residual: standard deviation of what utilities leave unexplained, in units of `sd`.
+        """
+        self.centre.copy_(torch.as_tensor(mean))
+        self.scale.copy_(torch.as_tensor(sd).clamp(min=1e-12))
+        self.fixed.fill_(False)
+        spread = torch.as_tensor(residual).clamp(min=1e-3).to(self.log_sd.dtype)
+        for parameter, value in ((self.shift, 0 * spread), (self.ratio, NOISE / spread), (self.log_sd, spread.log())):
+            parameter.copy_(value)
+            parameter.requires_grad_(False)
+
     def _criterion(self, rows: Ratings) -> Tensor:
         if not self.many:
             return torch.zeros_like(rows.item)

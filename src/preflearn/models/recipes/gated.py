@@ -7,6 +7,7 @@ from typing import Any, Literal
 from preflearn.models.attributes import AttributeStages
 from preflearn.models.composed import Composed
 from preflearn.models.heads import Utility
+from preflearn.models.outcomes import GaussianRating
 from preflearn.models.population import Gate, Router
 from preflearn.models.routed import RoutedStages
 
@@ -58,7 +59,8 @@ def orchestrator(
 
 
 def _attributes(name: str, gate: Gate, stages: AttributeStages, options: dict[str, Any]) -> Composed:
-    parts = {"head": Utility(), "population": gate, "fitting": stages, "outcomes": ("choice", "rating")}
+    ratings = GaussianRating("free", per_criterion=True)
+    parts = {"head": Utility(), "population": gate, "fitting": stages, "outcomes": ("choice", ratings)}
     return Composed(**{"name": name, **parts, **options})
 
 
