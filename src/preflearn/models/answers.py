@@ -93,10 +93,10 @@ class Answers:
         mean: Floats = np.mean([self._decided(self._mixed(each)) for each in orders], axis=0)
         return mean
 
-    def _mixed(self, batch: Batch) -> Floats:
-        """Outcome probabilities of the pairs of a batch, components mixed, [n, K]."""
+    def _mixed(self, batch: Batch, network: Network | None = None) -> Floats:
+        """Outcome probabilities of the pairs of a batch, components mixed, [n, K]; of a given network."""
         assert batch.pairs is not None
-        probs, shares = self.network_.predict(batch.pairs, batch)
+        probs, shares = (network or self.network_).predict(batch.pairs, batch)
         mixed = (shares[:, :, None] * probs).sum(1)
         result: Floats = (mixed / mixed.sum(1, keepdim=True)).numpy()
         return result

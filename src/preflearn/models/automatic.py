@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from preflearn.models import em  # noqa: F401 - a population may name it
 from preflearn.models.base import Part
 from preflearn.models.batch import Batch
 from preflearn.models.exact import Newton
 from preflearn.models.fitting import FullBatch, Report
-from preflearn.models.heads import Layered
 from preflearn.models.linear import is_linear
 from preflearn.models.network import Network
 from preflearn.models.parts import from_spec, part
@@ -20,8 +20,8 @@ class Auto(Part):
     """Newton's method where it applies (`Newton`); else the fitting that the population names, else L-BFGS.
 
     Attributes:
-        starts: random beginnings of L-BFGS; None = one where the problem is convex or the parameters start at random
-            only inside a perceptron, else three.
+        starts: random beginnings of L-BFGS; None = three where a population weighs several tastes, else one (a single
+            linear channel is convex; representations for the skew kernel ended at one value from every start).
     """
 
     starts: int | None = None
@@ -38,6 +38,4 @@ class Auto(Part):
         if network.population.fitting != "full_batch":
             suited: FullBatch = from_spec(network.population.fitting, "fitting")
             return suited
-        head = network.head
-        single = isinstance(head, Layered) and head.channels == head.width == 1
-        return FullBatch(starts=self.starts or (1 if single else 3))
+        return FullBatch(starts=self.starts or (3 if network.population.channels > 1 else 1))

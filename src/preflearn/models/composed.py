@@ -18,10 +18,10 @@ from preflearn.backbones import Tunable, encoder_of
 from preflearn.data import PreferenceData
 from preflearn.data.fingerprints import row_fingerprints
 from preflearn.errors import InputError
-from preflearn.models.answers import Answers
 from preflearn.models.assemble import Assembled, Features, assemble
 from preflearn.models.base import Part
 from preflearn.models.batch import Batch
+from preflearn.models.beliefs import Beliefs
 from preflearn.models.contexts import contexts_of
 from preflearn.models.controls import control_scale, controls_of
 from preflearn.models.fitting import Report
@@ -33,7 +33,7 @@ from preflearn.models.vocabulary import Vocabulary, learn
 Spec = Part | str | Mapping[str, Any]
 
 
-class Composed(Answers):
+class Composed(Beliefs):
     """A preference model over content: head, kernel, population, noises and outcomes over the features of an encoder.
 
     Args:
@@ -43,6 +43,8 @@ class Composed(Answers):
         fitting: how parameters are found; "auto" = what suits the model (see `models.automatic.Auto`).
         ridge: penalty ``ridge / 2 * |weights|^2`` on the summed log-likelihood.
         standardise: give every feature mean 0 and standard deviation 1 over the training responses first.
+        posterior: what the spread of the parameters is taken from: "model" (the likelihood is believed) or "sandwich"
+            (judgments of one annotator may hang together in ways that the model does not know).
         criterion: the one whose judgments count, where several are recorded and the parts do not tell them apart.
         seed: of everything random.
         name: of the recipe, for reports.
@@ -63,6 +65,7 @@ class Composed(Answers):
         fitting: Spec = "auto",
         ridge: float | Literal["auto"] = 1.0,
         standardise: bool = True,
+        posterior: Literal["model", "sandwich"] = "model",
         criterion: str | None = None,
         seed: int = 0,
         name: str | None = None,
@@ -70,7 +73,7 @@ class Composed(Answers):
         self.head, self.kernel, self.population = head, kernel, population
         self.noise, self.outcomes = noise, outcomes
         self.encoder, self.fitting = encoder, fitting
-        self.ridge, self.standardise = ridge, standardise
+        self.ridge, self.standardise, self.posterior = ridge, standardise, posterior
         self.criterion, self.seed, self.name = criterion, seed, name
 
     def get_params(self, deep: bool = False) -> dict[str, Any]:
@@ -132,12 +135,14 @@ class Composed(Answers):
         network.names = self.vocabulary_.columns
         network.prepare(assembled.batch)
         batch = network.relabelled(assembled.batch)
-        if isinstance(self.encoder_, Tunable):
+        tuned = isinstance(self.encoder_, Tunable)
+        if tuned:
             batch = self._tuned(network, batch, data)
         else:
             self.report_: Report = plan.fitting.fit(network, batch, self.seed)
         network.settle(batch)
         self.network_ = network.double().eval()
+        self._keep(self.network_, batch, data if tuned else None)
         self.left_out_ = dict(assembled.left_out)
         self.notes_ = list(self.report_.notes)
         self.version_ = __version__
@@ -155,10 +160,10 @@ class Composed(Answers):
         assert isinstance(spec, Tunable)
         tuning = fitting if isinstance(fitting, FineTune) else FineTune(start=fitting)
         self.report_, self.encoder_ = tuning.tune(network, batch, self.seed, data, spec, self.vocabulary_)
+        network.information = None  # of features that are no more
         if not any(module.personal for module in (network.population, *network.noises)):
             return batch
-        x = torch.as_tensor(self._features(data, self.plan_.tables).responses, dtype=batch.x.dtype)
-        return replace(batch, x=x)
+        return self._encoded(batch, data)
 
     @property
     def annotators_(self) -> tuple[str, ...]:

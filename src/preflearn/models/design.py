@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy.sparse import coo_array
 
 from preflearn.choice.arrays import segment_sum
 
@@ -106,6 +107,14 @@ class Design:
         total = np.zeros((residual.shape[1], self.features))
         for start in range(0, len(source), _ROWS):
             total += over[start : start + _ROWS].T @ source[start : start + _ROWS]
+        return total if self.scale is None else total / self.scale
+
+    def pull_by(self, rows: Codes, residual: Floats, code: Codes, size: int) -> Floats:
+        """`pull` for clusters of some comparisons: residuals [m] and clusters 0 .. size - 1 [m] to [size, d]."""
+        places = np.concatenate([self.a[rows], self.b[rows]])
+        values = np.concatenate([residual, -residual]).astype(self.x.dtype)
+        member = coo_array((values, (np.tile(code, 2), places)), shape=(size, len(self.x)))
+        total: Floats = (member.tocsr() @ self.x).astype(np.float64)
         return total if self.scale is None else total / self.scale
 
     def gram(self, weight: Floats, dtype: npt.DTypeLike | None = None) -> Floats:

@@ -33,7 +33,7 @@ class Report(NamedTuple):
     notes: tuple[str, ...] = ()
 
 
-_PRECISE = 2**24
+PRECISE = 2**24
 """Numbers among the features up to which float64 costs nothing that anyone would notice."""
 
 
@@ -57,7 +57,7 @@ class FullBatch(Part):
 
     def fit(self, network: Network, batch: Batch, seed: int) -> Report:
         """Fit `network` in place."""
-        data = batch.to(torch.float64) if batch.x.numel() <= _PRECISE else batch
+        data = batch.to(torch.float64) if batch.x.numel() <= PRECISE else batch
         network.to(data.x.dtype)
         parameters = [p for p in network.parameters() if p.requires_grad]
 

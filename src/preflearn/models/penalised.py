@@ -87,6 +87,7 @@ class Evaluation(NamedTuple):
         log_likelihood: without the penalty, nats.
         gradient: of the value.
         residuals: derivatives of the log-likelihood by the logits, weighted, [n, C].
+        scores: those by what is shared, [n, C, s].
         bends: minus the second ones, [n, C].
         crosses: minus those by logit and what is shared, [n, C, s].
         corner: of the value by what is shared, [s, s].
@@ -97,6 +98,7 @@ class Evaluation(NamedTuple):
     log_likelihood: float
     gradient: Parameters
     residuals: Floats
+    scores: Floats
     bends: Floats
     crosses: Floats
     corner: Floats
@@ -163,8 +165,9 @@ class Problem:
         p, size = len(here.coefficients), len(here.coefficients) + len(here.free)
         to_free = np.zeros((size, size))
         to_free[:p, :p], to_free[p:, p:] = np.eye(p), slope
-        residual, bends, crosses = np.zeros((n, channels)), np.zeros((n, channels)), np.zeros((n, channels, size))
-        total, score, corner = 0.0, np.zeros(size), np.zeros((size, size))
+        residual, bends = np.zeros((n, channels)), np.zeros((n, channels))
+        scores, crosses = np.zeros((n, channels, size)), np.zeros((n, channels, size))
+        total, corner = 0.0, np.zeros((size, size))
         for first in range(0, n, _ROWS):
             rows = slice(first, min(first + _ROWS, n))
             # A column of ones stands for the logit itself.
@@ -175,7 +178,7 @@ class Problem:
                 total += float(each.log_prob.sum())
                 if size:
                     each = through_design(each, lifted)
-                    score += each.score[:, 1:].sum(0)
+                    scores[rows, c] = each.score[:, 1:]
                     corner -= each.curvature[:, 1:, 1:].sum(0)
                     crosses[rows, c] = -each.curvature[:, 0, 1:] @ to_free
                 residual[rows, c] = each.score[:, 0]
@@ -183,15 +186,17 @@ class Problem:
         if not math.isfinite(total):
             return None
         by_weights = -self.design.pull(residual) + self.ridge * here.weights
-        by_shared = -to_free.T @ score
+        by_shape = scores[..., p:].sum((0, 1))
+        scores = scores @ to_free
+        by_shared = -scores.sum((0, 1))
         corner = to_free.T @ corner @ to_free
-        corner[p:, p:] -= np.einsum("k,kij->ij", score[p:], bend)
+        corner[p:, p:] -= np.einsum("k,kij->ij", by_shape, bend)
         value = -total + 0.5 * float((self.ridge * here.weights**2).sum())
         if self.prior is not None:
             more, prior_slope, prior_bend = self.prior(here.shared)
             value, by_shared, corner = value + more, by_shared + prior_slope, corner + prior_bend
         gradient = Parameters(by_weights, by_shared[:p], by_shared[p:])
-        return Evaluation(here, value, total, gradient, residual, bends, crosses, corner)
+        return Evaluation(here, value, total, gradient, residual, scores, bends, crosses, corner)
 
     def information(self, at: Evaluation, dtype: npt.DTypeLike | None = None) -> Information:
         """All second derivatives; products in the precision of the features unless `dtype` is given."""

@@ -15,11 +15,12 @@ from safetensors.numpy import load_file, save_file
 
 from preflearn._version import __version__
 from preflearn.backbones import Encoder, HiddenState, as_spec, encoder_of
-from preflearn.errors import InputError
+from preflearn.errors import InputError, NotComputable
 from preflearn.models.base import Shape
 from preflearn.models.composed import Composed
 from preflearn.models.fitting import Report
 from preflearn.models.parts import from_spec, to_spec
+from preflearn.models.posterior import Posterior
 from preflearn.models.vocabulary import from_plain, to_plain
 
 FORMAT = 1
@@ -56,6 +57,10 @@ def save(model: Composed, path: Path, *, force: bool = False) -> None:
     }
     tensors = {f"network.{key}": value.numpy() for key, value in model.network_.state_dict().items()}
     tensors |= {f"vocabulary.{key}": value for key, value in arrays.items()}
+    try:
+        tensors |= {f"posterior.{key}": value for key, value in model.posterior_.factors.items()}
+    except NotComputable as reason:
+        document["notes"] = [*model.notes_, f"No posterior: {reason}"]
     if model.training_fingerprints_ is not None:
         tensors["training_fingerprints"] = model.training_fingerprints_
     save_file({key: np.ascontiguousarray(value) for key, value in tensors.items()}, path / TENSORS)
@@ -100,6 +105,8 @@ def load(path: str | Path) -> Composed:
     model.left_out_, model.notes_ = document["left_out"], document["notes"]
     model.version_ = document["version"]
     model.training_fingerprints_ = tensors.get("training_fingerprints")
+    factors = {key.partition(".")[2]: value for key, value in tensors.items() if key.startswith("posterior.")}
+    model.restored(Posterior(factors) if factors else None)
     return model
 
 
