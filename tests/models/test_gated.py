@@ -98,7 +98,7 @@ def rated(by_prompt):
     w = np.random.default_rng(5).standard_normal((ATTRIBUTES, 16))
     n = len(by_prompt.x)
     length = by_prompt.x[:, 0] + 0.3 * rng.standard_normal(n)
-    scores = by_prompt.x @ w.T + 0.8 * length[:, None]
+    scores = by_prompt.x @ w.T + 1.5 * length[:, None]
     values = np.column_stack([scores, length]) + 0.5 * rng.standard_normal((n, ATTRIBUTES + 1))
     names = [*(f"attribute-{k}" for k in range(ATTRIBUTES)), "length"]
     ratings = pl.concat(
