@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from preflearn.backbones import Embedding, Encoded
 from preflearn.errors import InputError, NotSupported
 from preflearn.models import Composed, load
 from preflearn.models.population import Mixture
@@ -40,6 +41,24 @@ def test_newcomers_are_known_from_their_answers(study):
     np.testing.assert_array_equal(model.prob(study.rows(rest)), before)
     with pytest.raises(InputError, match="knows"):
         model.adapt(study.rows(old))
+
+
+class AskedAboutNothing(Embedding):
+    """As encoders of texts: without a text there is no vector, hence no dimension."""
+
+    def encode(self, data, *, prompts=False, needed=None, progress=None):
+        found = super().encode(data, prompts=prompts, needed=needed, progress=progress)
+        return found if needed is None or needed.any() else Encoded(found.responses[:, :0])
+
+
+def test_people_who_have_answered_nothing_yet_are_strangers(study):
+    old = np.asarray(study.annotator) % 3 != 0
+    model = Composed(population=Mixture(2), encoder=AskedAboutNothing()).fit(study.rows(old).pruned())
+    new = study.rows(~old).pruned()
+    none = new.replace(comparisons=new.comparisons.head(0))
+    adapted = model.adapt(none)
+    assert set(adapted.annotators_) > set(model.annotators_)
+    np.testing.assert_allclose(adapted.prob(new), model.prob(new))
 
 
 def test_a_model_of_everyone_cannot_adapt(study):

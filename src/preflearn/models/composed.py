@@ -193,6 +193,9 @@ class Composed(Beliefs):
         self, data: PreferenceData, tables: Sequence[str], needed: npt.NDArray[np.bool_] | None = None
     ) -> Features:
         needed = needed_responses(data, tables) if needed is None else needed
+        if not needed.any():  # an encoder of texts that is asked about none does not say how many numbers it gives
+            prompts = np.zeros((data.height("prompts"), self.shape_.prompts)) if self.plan_.prompts else None
+            return Features(np.zeros((len(needed), self.shape_.features)), prompts)
         raw = self._raw_features(data, needed, tables)
         if raw.responses.shape[1] != self.shape_.features:
             raise InputError(
