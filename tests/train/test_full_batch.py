@@ -81,6 +81,26 @@ def test_how_it_ended_is_said() -> None:
     assert again.value == pytest.approx(log_losses(module, data).mean().item(), abs=1e-14)
 
 
+def test_the_limit_of_float32_is_progress_and_a_wrong_gradient_is_not() -> None:
+    data = logistic(2000, 30, dtype=torch.float32)
+    module = linear(30, dtype=torch.float32)
+    found = minimise(module.parameters(), lambda: log_losses(module, data).mean(), tolerance=1e-12)
+    assert found.reason == "progress"
+    assert found.gradient < 1e-3
+
+    class Wrong(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
+            return x.square().sum()
+
+        @staticmethod
+        def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
+            return -gradient * torch.ones(2, dtype=torch.float64)
+
+    point = nn.Parameter(torch.ones(2, dtype=torch.float64))
+    assert minimise([point], lambda: Wrong.apply(point)).reason == "line_search"
+
+
 def test_parameters_of_the_loss_take_part_and_frozen_ones_do_not() -> None:
     class Shifted(nn.Module):
         def __init__(self) -> None:
@@ -94,7 +114,7 @@ def test_parameters_of_the_loss_take_part_and_frozen_ones_do_not() -> None:
     data = logistic(50)
     fit_full_batch(module, loss, [data])
     exact = (module(data["x"]).squeeze(-1) - data["y"]).mean()
-    assert float(loss.shift) == pytest.approx(exact.item(), abs=1e-6)
+    assert loss.shift.item() == pytest.approx(exact.item(), abs=1e-6)
 
 
 def test_what_cannot_be_fitted_is_said() -> None:
