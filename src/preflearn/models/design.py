@@ -62,7 +62,7 @@ class Design:
         self._differences: Matrix | None = None
         if len(codes) < len(x) and len(codes) * x.shape[1] * x.itemsize <= _STORED:
             stored = np.empty((len(codes), x.shape[1]), x.dtype)
-            for rows, chunk in self._chunks():
+            for rows, chunk in self._chunks(np.arange(len(codes))):
                 stored[rows] = chunk
             self._differences = stored
 
@@ -128,7 +128,7 @@ class Design:
         total = np.zeros((self.features, self.features))
         some_negative = bool((weight < 0).any())
         root = np.sqrt(np.abs(weight)).astype(dtype or self.x.dtype)[:, None]
-        for rows, chunk in self._chunks():
+        for rows, chunk in self._chunks(np.flatnonzero(weight)):
             scaled = chunk * root[rows]
             if some_negative:
                 total += (np.sign(weight[rows])[:, None].astype(scaled.dtype) * scaled).T @ scaled
@@ -136,16 +136,18 @@ class Design:
                 total += scaled.T @ scaled  # one array with its own transpose: half the work
         return total if self.scale is None else total / (self.scale[:, None] * self.scale)
 
-    def _chunks(self) -> Iterator[tuple[slice, Matrix]]:
-        """Differences of the distinct pairs, a few at a time; valid until the next."""
+    def _chunks(self, pairs: Codes) -> Iterator[tuple[Codes | slice, Matrix]]:
+        """Differences of some of the distinct pairs (ascending), a few at a time; valid until the next."""
+        every = len(pairs) == len(self._first)
         first = np.empty((_ROWS, self.features), self.x.dtype)
         second = np.empty_like(first)
-        for start in range(0, len(self._first), _ROWS):
-            rows = slice(start, min(start + _ROWS, len(self._first)))
+        for start in range(0, len(pairs), _ROWS):
+            rows = slice(start, start + _ROWS) if every else pairs[start : start + _ROWS]
             if self._differences is not None:
                 yield rows, self._differences[rows]
                 continue
-            left, right = first[: rows.stop - start], second[: rows.stop - start]
+            size = min(_ROWS, len(pairs) - start)
+            left, right = first[:size], second[:size]
             # "clip" does not check the places again and so needs no buffer.
             np.take(self.x, self._first[rows], axis=0, out=left, mode="clip")
             np.take(self.x, self._second[rows], axis=0, out=right, mode="clip")

@@ -10,10 +10,10 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from scipy.linalg import cho_factor, cho_solve
 
 from preflearn.errors import NotComputable
-from preflearn.models.design import Codes, Floats
+from preflearn.models.curvature import Matrix, factorised
+from preflearn.models.design import Codes
 from preflearn.models.penalised import Evaluation, Information, Parameters, Problem
 
 _NOISE = 1e-4
@@ -76,9 +76,9 @@ def maximise(
         for rows in _samples(len(problem.design), size):
             # A sample may lack an outcome or be separable: it gives a start, no more.
             goal = 1e-3 * size * len(problem.design) / len(rows)
-            end = _descend(problem.sample(rows), here, matrix, goal, 10)
+            end = descend(problem.sample(rows), here, matrix, goal, 10)
             here, matrix = end.at.parameters, end.matrix
-    end = _descend(problem, here, matrix, tolerance, max_iterations)
+    end = descend(problem, here, matrix, tolerance, max_iterations)
     _check_determined(problem, end)
     if exact_information or not end.renewed:
         return end.optimum(problem.information(end.at))
@@ -87,7 +87,7 @@ def maximise(
 
 def newton_step(problem: Problem, start: Parameters) -> Optimum:
     """One step of `maximise` from `start`, never uphill: the M-step of a generalised EM algorithm."""
-    end = _descend(problem, start, None, 0.0, 1)
+    end = descend(problem, start, None, 0.0, 1)
     return end.optimum(end.matrix.information)
 
 
@@ -99,89 +99,51 @@ def _samples(n: int, size: int) -> list[Codes]:
     return [np.sort(order[: n // share]) for share in (64, 8) if n // share > 4 * size]
 
 
-class _Factor:
-    """Factors of an `Information` that is made positive definite where it is not, so that every step descends.
+class End(NamedTuple):
+    """Where `descend` stopped.
 
-    Blocks are shifted; of the little matrix that is left for what is shared, eigenvalues change their sign.
+    Attributes:
+        at: the place.
+        step: the last one.
+        decrement, iterations, converged: see `Optimum`.
+        matrix: the last one.
+        renewed: whether it is one of this problem.
     """
-
-    def __init__(self, information: Information, shift: float) -> None:
-        blocks, borders, corner = information
-        self.channels = [cho_factor(_shifted(block, shift), lower=True, check_finite=False) for block in blocks]
-        self.borders = borders
-        self.solved = [cho_solve(factor, border) for factor, border in zip(self.channels, borders)]
-        rest = corner - sum(border.T @ solved for border, solved in zip(borders, self.solved))
-        self.values, self.axes = np.linalg.eigh(rest)
-        self.values = np.maximum(np.abs(self.values), 1e-12 * max(np.abs(np.diagonal(corner)).max(initial=0), 1e-300))
-
-    def solve(self, gradient: Parameters) -> Parameters:
-        """The step that the matrix takes for the gradient."""
-        p = len(gradient.coefficients)
-        inner = np.stack([cho_solve(factor, row) for factor, row in zip(self.channels, gradient.weights)])
-        shared = gradient.shared
-        if len(shared):
-            shared = self.axes @ (self.axes.T @ (shared - np.einsum("cds,cd->s", self.borders, inner)) / self.values)
-            inner = inner - np.stack([solved @ shared for solved in self.solved])
-        return Parameters(inner, shared[:p], shared[p:])
-
-
-def _shifted(matrix: Floats, shift: float) -> Floats:
-    return matrix + shift * np.diag(np.maximum(np.abs(np.diagonal(matrix)), 1e-300)) if shift else matrix
-
-
-class _Matrix(NamedTuple):
-    """Second derivatives, their factors, and the shift that made them positive definite."""
-
-    information: Information
-    factor: _Factor
-    shift: float
-
-
-def _factorised(problem: Problem, at: Evaluation) -> _Matrix:
-    information = problem.information(at)
-    if problem.design.x.dtype != np.float64:
-        try:
-            return _Matrix(information, _Factor(information, 0.0), 0.0)
-        except np.linalg.LinAlgError:
-            information = problem.information(at, np.float64)
-    for shift in (0.0, *(10.0**k for k in range(-8, 5))):
-        try:
-            return _Matrix(information, _Factor(information, shift), shift)
-        except np.linalg.LinAlgError:
-            continue
-    raise NotComputable("the matrix of second derivatives is not finite: features or weights are too large.")
-
-
-class _End(NamedTuple):
-    """Where `_descend` stopped."""
 
     at: Evaluation
     step: Parameters
     decrement: float
     iterations: int
     converged: bool
-    matrix: _Matrix
+    matrix: Matrix
     renewed: bool
 
     def optimum(self, information: Information) -> Optimum:
-        """What callers see."""
+        """The place with the second derivatives there."""
         at = self.at
         return Optimum(
             at.parameters, at.value, at.log_likelihood, self.decrement, self.iterations, self.converged, information
         )
 
 
-def _descend(
-    problem: Problem, start: Parameters, matrix: _Matrix | None, tolerance: float, max_iterations: int
-) -> _End:
-    """Steps with a matrix that is renewed when that saves work; the first may come from a sample."""
+def descend(problem: Problem, start: Parameters, matrix: Matrix | None, tolerance: float, max_iterations: int) -> End:
+    """Newton steps with a matrix that is renewed when that saves work.
+
+    Args:
+        problem, tolerance, max_iterations: see `maximise`.
+        start: where to begin.
+        matrix: to begin with: of a sample, or of a problem much like this one; None = that of the starting point.
+
+    Raises:
+        NotComputable: the likelihood is zero at the start.
+    """
     at = problem.evaluate(start)
     if at is None:
         raise NotComputable("the likelihood is zero at the starting point.")
     size = start.weights.size + len(start.shared)
     renewed = fresh = matrix is None
     if matrix is None:
-        matrix = _factorised(problem, at)
+        matrix = factorised(problem, at)
     before, iteration, converged = math.inf, 0, False
     while True:
         step = matrix.factor.solve(at.gradient)
@@ -196,10 +158,10 @@ def _descend(
         elif fresh:
             converged = 0 <= decrement < _NOISE
         else:
-            matrix, before, renewed, fresh = _factorised(problem, at), math.inf, True, True
+            matrix, before, renewed, fresh = factorised(problem, at), math.inf, True, True
             continue
         if converged or there is None or iteration == max_iterations:
-            return _End(at, step, decrement, iteration, converged, matrix, renewed)
+            return End(at, step, decrement, iteration, converged, matrix, renewed)
 
 
 def _worn(decrement: float, before: float, tolerance: float, size: int, renewed: bool) -> bool:
@@ -233,7 +195,7 @@ def _searched(problem: Problem, at: Evaluation, step: Parameters, decrement: flo
     return None
 
 
-def _check_determined(problem: Problem, end: _End) -> None:
+def _check_determined(problem: Problem, end: End) -> None:
     """Refuse weights that the data does not determine.
 
     Raises:
