@@ -140,12 +140,8 @@ class Comparisons(OutcomePart):
         return self.levels > 1 and self.link.prediction is self.link
 
     def check(self, data: PreferenceData) -> None:
-        if self.levels > 1 and not strengths(data).len():
-            raise InputError(
-                "this model learns from the strength of preferences, and none is recorded.",
-                column="comparisons.strength",
-                cure="Record by how many steps the winner is better, or use bradley_terry.",
-            )
+        if self.levels > 1:
+            strengths(data)
 
     def answers(self, frame: pl.DataFrame) -> tuple[Any, Mapping[str, float]]:
         """Targets [n, K] (zeros where a row cannot be used), and reasons -> rows for what is left out."""
@@ -204,6 +200,17 @@ class Comparisons(OutcomePart):
 
 
 def strengths(data: PreferenceData) -> pl.Series:
-    """Recorded strengths of decided comparisons."""
+    """Recorded strengths of decided comparisons.
+
+    Raises:
+        InputError: there are none.
+    """
     frame = data.select("comparisons", ["outcome", "strength"]).collect()
-    return frame.filter(pl.col("outcome").cast(pl.String).is_in(["a", "b"]))["strength"].drop_nulls()
+    found = frame.filter(pl.col("outcome").cast(pl.String).is_in(["a", "b"]))["strength"].drop_nulls()
+    if not found.len():
+        raise InputError(
+            "this model learns from the strength of preferences, and none is recorded.",
+            column="comparisons.strength",
+            cure="Record by how many steps the winner is better, or use bradley_terry.",
+        )
+    return found

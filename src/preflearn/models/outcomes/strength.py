@@ -49,8 +49,8 @@ class Strength(OutcomePart):
             InputError: no strength is recorded, or it never differs.
         """
         found = strengths(data)
-        largest = int(found.max()) if found.len() else 0  # type: ignore[arg-type]
-        levels = max(largest, 1) if self.levels == "auto" else self.levels
+        largest = int(found.max())  # type: ignore[arg-type]
+        levels = largest if self.levels == "auto" else self.levels
         if found.n_unique() == 1 and levels == largest:
             raise InputError(
                 f"every recorded strength is {largest}, so strength says nothing.",
@@ -61,9 +61,7 @@ class Strength(OutcomePart):
         outcome = pl.col("outcome").cast(pl.String)
         recorded = data.select("comparisons", ["outcome"]).select(outcome.is_in(list(TIES)).any()).collect().item()
         ties = bool(recorded) if self.ties == "auto" else self.ties
-        resolved = Comparisons(self._link(levels, ties), personal=self.personal)
-        resolved.check(data)
-        return resolved
+        return Comparisons(self._link(levels, ties), personal=self.personal)
 
     def _link(self, levels: int, ties: bool) -> Link:
         try:

@@ -23,13 +23,14 @@ def partial_return(**options: Any) -> Composed:
     )
 
 
-def regret(policies: int, temperature: float = 1e-3, **options: Any) -> Composed:
+def regret(policies: int = 1, temperature: float = 1e-3, **options: Any) -> Composed:
     """Segments by how much worse they are than optimal behaviour would have been: the smaller regret is preferred.
 
     Where people judge so, the partial return learns another reward than theirs, and another optimal policy.
 
     Args:
-        policies: number of policies whose successor features the data carries (see `control.regret_features`).
+        policies: number of policies whose successor features the data carries (see `control.regret_features`); with 1,
+            values are those of one policy that is known to be the best.
         temperature: of the soft maximum over policies.
         options: of `Composed`.
 
