@@ -12,8 +12,20 @@ except ImportError:
 
     raise MissingDependency("torch", "torch") from None
 
-from preflearn.models import automatic, control, fitting, heads, kernels, noise, outcomes, population
+from preflearn.models import automatic, control, fitting, heads, kernels, noise, outcomes, population, profile
 from preflearn.models.composed import Composed
 from preflearn.models.saved import load
 
-__all__ = ["Composed", "automatic", "control", "fitting", "heads", "kernels", "load", "noise", "outcomes", "population"]
+__all__ = [
+    "Composed",
+    "automatic",
+    "control",
+    "fitting",
+    "heads",
+    "kernels",
+    "load",
+    "noise",
+    "outcomes",
+    "population",
+    "profile",
+]

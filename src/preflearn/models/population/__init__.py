@@ -3,7 +3,8 @@
 from preflearn.models.population.everyone import Everyone
 from preflearn.models.population.gate import Gate
 from preflearn.models.population.mixture import Mixture
+from preflearn.models.population.offsets import Offsets
 from preflearn.models.population.router import Router
 from preflearn.models.population.simplex import Simplex
 
-__all__ = ["Everyone", "Gate", "Mixture", "Router", "Simplex"]
+__all__ = ["Everyone", "Gate", "Mixture", "Offsets", "Router", "Simplex"]

@@ -1,0 +1,173 @@
+"""Personal offsets solved exactly inside the fit of everything shared, and how much people differ learned first."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from preflearn.errors import InputError
+from preflearn.models.automatic import Auto
+from preflearn.models.base import NoiseModule, Part
+from preflearn.models.batch import Batch, taken
+from preflearn.models.fitting import PRECISE, Report
+from preflearn.models.heterogeneity import FOLDS, Rows, learn, spread, whitened
+from preflearn.models.holdout import KINDS, folds, where
+from preflearn.models.network import Network
+from preflearn.models.parts import part
+from preflearn.models.personal import Blocks, LogProb
+from preflearn.models.population.everyone import EveryoneModule
+from preflearn.models.population.offsets import OffsetsModule
+from preflearn.train import minimise
+
+
+@part("fitting", "profile")
+@dataclass(frozen=True)
+class Profile(Part):
+    """L-BFGS on the profile likelihood: at each evaluation everybody's offset is solved by Newton's method.
+
+    Exact, and convex for linear heads. Where the prior of the offsets is undecided it is learned first (see
+    `models.heterogeneity`), around a common part that was fitted to other prompts. Where nobody differs its scale
+    becomes negligible.
+
+    Attributes:
+        iterations: limit of L-BFGS.
+        tolerance: on the largest component of the gradient per judgment.
+        rounds: limit of rounds of EM for the shape of the prior.
+    """
+
+    iterations: int = 300
+    tolerance: float = 1e-5
+    rounds: int = 20
+
+    def fit(self, network: Network, batch: Batch, seed: int) -> Report:
+        """Fit `network` in place.
+
+        Raises:
+            InputError: the population has no offsets, judgments are rankings, or noise changes their weights.
+        """
+        # Twice the bits where they cost nothing: Newton's method then ends where it says.
+        problem = _Problem(network, batch.to(torch.float64) if batch.x.numel() <= PRECISE else batch)
+        problem.begin(seed)
+        if problem.population.undecided:
+            problem.learn_prior(self.rounds, seed)
+        found = minimise(problem.shared, problem.value, tolerance=self.tolerance, max_iterations=self.iterations)
+        problem.solve()
+        notes = [problem.note()]
+        network.to(batch.x.dtype)
+        if not found.converged:
+            notes.append(f"L-BFGS had not converged after {found.iterations} iterations.")
+        value = found.value * problem.weight
+        return Report(value, found.iterations, found.converged, (value,), tuple(notes))
+
+
+class _Problem:
+    """A network with personal offsets, and the judgments to fit it to."""
+
+    def __init__(self, network: Network, batch: Batch) -> None:
+        population = network.population
+        if not isinstance(population, OffsetsModule):
+            raise InputError(
+                "the fitting 'profile' solves personal offsets, and this population has none.",
+                value=type(population).__name__,
+                cure="Use it with the population 'offsets'.",
+            )
+        if any(getattr(type(noise), "reweighed") is not NoiseModule.reweighed for noise in network.noises):  # noqa: B009
+            raise InputError("offsets cannot be solved while a noise part changes the weights of judgments.")
+        self.network, self.batch, self.population = network, batch, population
+        network.to(batch.x.dtype)
+        self.tables = batch.judgments()
+        self.sizes = [len(rows) for rows in self.tables]
+        self.weight = sum(float(rows.weight.sum()) for rows in self.tables)
+        self.unit = torch.cat([population.units(rows) for rows in self.tables])
+        self.blocks = Blocks(self.unit, *population.coefficients.shape)
+        self.shared = [p for p in network.parameters() if p is not population.coefficients and p.requires_grad]
+
+    def begin(self, seed: int) -> None:
+        """Fit everything shared as if everyone were alike."""
+        if self.population.channels == 1:
+            _fit_alike(self.network, self.batch, seed)
+
+    def value(self) -> Tensor:
+        """The objective per judgment with every offset at its best; its gradient is that at fixed offsets."""
+        self.solve()
+        cost = self.network.objective(self.batch)
+        return (cost.per_unit.double().sum() + cost.extra + cost.penalty) / cost.weight
+
+    @torch.no_grad()
+    def solve(self) -> None:
+        """Everybody's offset given everything shared."""
+        population = self.population
+        design = whitened(self._seen(self.network, self.batch), population.root)
+        base = self._base(self.network, self.batch)
+        population.coefficients.copy_(self.blocks.solve(design, base, self._log_prob(), population.coefficients)[0])
+
+    def _seen(self, network: Network, batch: Batch) -> Tensor:
+        return torch.cat([self.population.seen(network, rows, batch) for rows in batch.judgments()])
+
+    def _base(self, network: Network, batch: Batch) -> Tensor:
+        common = self.population.common
+        return torch.cat([network.values(rows, batch, common(rows))[:, 0] for rows in batch.judgments()])
+
+    def _log_prob(self, index: Tensor | None = None) -> LogProb:
+        """Log-likelihoods of all rows, or of some (ascending), weights included."""
+        tables, network = self.tables, self.network
+        if index is not None:
+            table = torch.bucketize(index, torch.tensor(self.sizes).cumsum(0), right=True)
+            begins = [0, *torch.tensor(self.sizes).cumsum(0).tolist()]
+            tables = [taken(rows, index[table == k] - begins[k]) for k, rows in enumerate(tables)]
+        sizes = [len(rows) for rows in tables]
+
+        def log_prob(values: Tensor) -> Tensor:
+            pieces = zip(tables, torch.split(values, sizes), strict=True)
+            each = [network.log_prob_at(part[:, None], rows)[:, 0] * rows.weight for rows, part in pieces]
+            return torch.cat(each)
+
+        return log_prob
+
+    @torch.no_grad()
+    def learn_prior(self, rounds: int, seed: int) -> None:
+        """The prior of the offsets, from judgments whose common part was fitted to others."""
+        population = self.population
+        seen = self._seen(self.network, self.batch)
+        rows = Rows(seen, self._honest_base(seed), self.unit, self._log_prob(), self._log_prob)
+        population.root.copy_(learn(rows, self.blocks.units, population.structure, rounds))
+        population.undecided = False
+
+    def _honest_base(self, seed: int) -> Tensor:
+        """The shared part of every value, [n], by fits to other prompts."""
+        fold = folds(self.batch, FOLDS, seed)
+        flat = torch.cat([fold[kind] for kind in KINDS if kind in fold])
+        base = self.unit.new_zeros(len(flat), dtype=self.batch.x.dtype)
+        for number in range(FOLDS):
+            mine = {kind: code == number for kind, code in fold.items()}
+            rest = where(self.batch, {kind: ~mask for kind, mask in mine.items()})
+            if not len(rest) or not bool((flat == number).any()):
+                continue
+            other = copy.deepcopy(self.network)
+            with torch.enable_grad():
+                _fit_alike(other, rest, seed)
+            base[flat == number] = self._base(other, where(self.batch, mine))
+        return base
+
+    def note(self) -> str:
+        """How much people differ, in words."""
+        with torch.no_grad():
+            personal = spread(self._seen(self.network, self.batch), self.population.root)
+            common = float(self._base(self.network, self.batch).square().mean().sqrt())
+        return (
+            f"Personal parts of a logit have a spread of {personal:.2g} in advance, common parts one of {common:.2g}."
+        )
+
+
+def _fit_alike(network: Network, batch: Batch, seed: int) -> None:
+    """Fit what is shared with everyone's offset at zero."""
+    population = network.population
+    network.population = EveryoneModule()
+    try:
+        Auto().fit(network, batch, seed)
+    finally:
+        network.population = population
+    network.to(batch.x.dtype)
