@@ -246,8 +246,11 @@ def test_parameters_of_the_loss_and_extra_ones_are_learned() -> None:
 
     train(linear(), loss, source(DATA), TrainSettings(groups={"loss.*": Group(lr=0.1)}))
     assert loss.shift.abs() > 0.1
+    method = Thresholds()
+    train(linear(), method.forward, source(DATA), TrainSettings(lr=0.1))
+    assert method.shift.abs() > 0.1
     train(linear(), with_extra, source(DATA), TrainSettings(epochs=20, lr=0.1), extra_parameters={"mean": extra})
-    assert float(extra) == pytest.approx(2, abs=0.05)
+    assert extra.item() == pytest.approx(2, abs=0.05)
 
 
 class Dual:

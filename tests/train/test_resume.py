@@ -19,7 +19,7 @@ from hypothesis import strategies as st  # noqa: E402
 from hypothesis.extra.numpy import array_shapes, arrays  # noqa: E402
 from torch import nn  # noqa: E402
 
-from preflearn.errors import InputError  # noqa: E402
+from preflearn.errors import InputError, NotSupported  # noqa: E402
 from preflearn.train import Diverged, Loss, TrainResult, TrainSettings, train  # noqa: E402
 from preflearn.train import checkpoint as checkpoints  # noqa: E402
 from preflearn.train.checkpoint import Checkpoints, pack, unpack  # noqa: E402
@@ -387,3 +387,38 @@ def test_a_source_with_state_is_saved(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         go(tmp_path / "b", stop=3)
     assert go(tmp_path / "b").losses == whole.losses
+
+
+def test_tied_weights_are_one_parameter(tmp_path: Path) -> None:
+    class Tied(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.one, self.two = nn.Linear(5, 5), nn.Linear(5, 5)
+            self.two.weight = self.one.weight
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.two(self.one(x)).sum(-1, keepdim=True)
+
+    def tied() -> nn.Module:
+        torch.manual_seed(0)
+        return Tied()
+
+    settings = TrainSettings(epochs=2, checkpoint_every=2)
+    whole = run(tmp_path / "a", module=tied(), settings=settings)
+    with pytest.raises(Stop):
+        run(tmp_path / "b", module=tied(), settings=settings, stop=5)
+    again = run(tmp_path / "b", module=tied(), settings=settings)
+    assert again.module.one.weight is again.module.two.weight
+    assert same(weights(again.module), weights(whole.module))
+
+
+def test_state_that_no_checkpoint_holds_is_refused() -> None:
+    class Odd(nn.Linear):
+        def get_extra_state(self) -> Any:
+            return "words"
+
+        def set_extra_state(self, state: Any) -> None:
+            pass
+
+    with pytest.raises(NotSupported, match="_extra_state"):
+        train(Odd(5, 1), log_loss, source(DATA))

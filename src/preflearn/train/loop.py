@@ -124,8 +124,10 @@ class _Run:
         extra: Mapping[str, nn.Parameter],
         out: Path | None,
     ) -> None:
-        self.module, self.loss, self.source, self.settings, self.processes = module, loss, source, settings, processes
+        self.module, self.source, self.settings, self.processes = module, source, settings, processes
         self.trained = Trained(module, loss, extra)
+        self.before_step = getattr(self.trained.loss, "before_step", None)
+        self.after_step = getattr(self.trained.loss, "after_step", None)
         processes.copy_from_main(self.trained.tensors())
         self.optimizer = build_optimizer(self.trained.parameters, settings)
         device = next(iter(self.trained.parameters.values())).device
@@ -254,10 +256,10 @@ class _Run:
             return False
         self.whole = False
         set_rate(self.optimizer, rate_factor(settings, self.step, self.total))
-        if hasattr(self.loss, "before_step"):
+        if self.before_step is not None:
             seed_torch(mix(seed, self.epoch, self.position, 1))
             with torch.no_grad():
-                self.loss.before_step(self.module, mine)
+                self.before_step(self.module, mine)
 
         def gradient() -> Step:
             return self.gradient(
@@ -267,8 +269,8 @@ class _Run:
             )
 
         made = self.update(self.optimizer, gradient)
-        if hasattr(self.loss, "after_step"):
-            self.loss.after_step(made.metrics)
+        if self.after_step is not None:
+            self.after_step(made.metrics)
         self.step += 1
         self.position += given
         self.losses.append(made.loss)

@@ -29,11 +29,11 @@ class Trained:
     """
 
     def __init__(self, module: nn.Module, loss: LossFunction, extra: Mapping[str, nn.Parameter]) -> None:
-        self.module, self.loss = module, loss
+        self.module, self.loss = module, owner(loss)
         seen: set[int] = set()
         self.parameters: dict[str, nn.Parameter] = {}
         self._frozen: dict[str, nn.Parameter] = {}
-        own = _named_parameters(loss)
+        own = _named_parameters(self.loss)
         offered = [*module.named_parameters(), *own.items(), *((f"extra.{name}", p) for name, p in extra.items())]
         for name, parameter in offered:
             if id(parameter) not in seen:
@@ -45,8 +45,9 @@ class Trained:
                 cure="Unfreeze some, or pass extra_parameters.",
             )
         self._buffers = _buffers(module, "")
-        if isinstance(loss, nn.Module):
-            self._buffers |= {name: b for name, b in _buffers(loss, "loss.").items() if id(b) not in seen}
+        if isinstance(self.loss, nn.Module):
+            known = {id(buffer) for buffer in self._buffers.values()}
+            self._buffers |= {name: b for name, b in _buffers(self.loss, "loss.").items() if id(b) not in known}
         self._frozen_digest: int | None = None
 
     def tensors(self) -> list[Tensor]:
@@ -87,6 +88,12 @@ class Trained:
         set_own_state(self.loss, snapshot["loss"])
 
 
+def owner(loss: LossFunction) -> object:
+    """What holds the state of a loss: the object itself, or the module whose method it is."""
+    holder = getattr(loss, "__self__", None)
+    return holder if isinstance(holder, nn.Module) else loss
+
+
 def own_state(thing: object) -> Any:
     """A copy of ``state_dict()`` of a loss or source that has one and is no module; else None."""
     if isinstance(thing, nn.Module) or not hasattr(thing, "state_dict"):
@@ -104,10 +111,11 @@ def set_own_state(thing: object, state: Any) -> None:
 
 
 def _named_parameters(loss: object) -> dict[str, nn.Parameter]:
-    if hasattr(loss, "named_parameters"):
-        return {f"loss.{name}": parameter for name, parameter in loss.named_parameters()}
-    if hasattr(loss, "parameters"):
-        return {f"loss.{number}": parameter for number, parameter in enumerate(loss.parameters())}
+    named, numbered = getattr(loss, "named_parameters", None), getattr(loss, "parameters", None)
+    if callable(named):
+        return {f"loss.{name}": parameter for name, parameter in named()}
+    if callable(numbered):
+        return {f"loss.{number}": parameter for number, parameter in enumerate(numbered())}
     return {}
 
 

@@ -47,7 +47,7 @@ class Loss(NamedTuple):
 
 
 LossFunction: TypeAlias = Callable[[nn.Module, Any], Loss]
-"""``loss(module, batch)``. An object may also have, each optional (see :mod:`preflearn.train.loop`):
+"""``loss(module, batch)``. The object (or the torch module whose method it is) may also have, each optional:
 
 - ``named_parameters()`` or ``parameters()``: learned with the module's, in the groups as ``loss.NAME``;
 - ``state_dict()`` and ``load_state_dict()``: saved with every checkpoint (running means, dual variables);
