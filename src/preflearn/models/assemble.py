@@ -19,7 +19,7 @@ from preflearn.data.arrays import codes, exploded, floats, lengths
 from preflearn.data.columns import attach, qualified
 from preflearn.errors import InputError
 from preflearn.models.base import OutcomePart
-from preflearn.models.batch import Batch, Lists, Pairs, Ratings, Who
+from preflearn.models.batch import ATTRIBUTES, Batch, Lists, Pairs, Ratings, Who
 from preflearn.models.outcomes import COLUMNS
 from preflearn.models.vocabulary import Vocabulary, attribute_matrix
 
@@ -236,9 +236,19 @@ def _who(source: _Source, frame: pl.DataFrame, table: str) -> Who:
                 cure="This model looks at the prompt: every judgment needs one.",
             )
     columns = {alias: _long(codes(frame[f"__{alias}"], known)) for alias, known in vocabulary.columns.items()}
+    if vocabulary.attributes:
+        columns[ATTRIBUTES] = source.floats(_attributes(source, frame["__annotator"]))
     if source.features.contexts is not None:
         columns["context_row"] = _long(codes(frame["__context"], source.features.contexts.names))
     return Who(_long(codes(frame["__annotator"], vocabulary.annotators)), _long(prompt), columns)
+
+
+def _attributes(source: _Source, annotator: pl.Series) -> npt.NDArray[np.float64]:
+    """Attributes of the annotator of each judgment, known to the model or not, [n, p]; zeros where there are none."""
+    people = [str(name) for name in annotator.drop_nulls().unique(maintain_order=True)]
+    table = attribute_matrix(source.data, source.vocabulary, people)
+    nobody = np.zeros((1, table.shape[1]))
+    return np.concatenate([table, nobody])[codes(annotator, people)]
 
 
 def weights(frame: pl.DataFrame) -> npt.NDArray[np.float64]:

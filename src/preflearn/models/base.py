@@ -175,7 +175,7 @@ class PopulationModule(nn.Module):
     latent: int = 0
     whole_units: bool = False
     personal: bool = False
-    fitting: str = "full_batch"
+    fitting: str | Mapping[str, Any] = "full_batch"
     stochastic: bool = False
     progress: float = 1.0
 

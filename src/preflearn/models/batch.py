@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 
 T = TypeVar("T")
+ATTRIBUTES = "annotator_attributes"
+"""Where `Who.columns` has the attributes of the annotator of each judgment [n, p], also of strangers; zeros = none."""
 
 
 @dataclass(frozen=True, eq=False)

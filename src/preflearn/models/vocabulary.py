@@ -110,7 +110,7 @@ def _attribute(data: PreferenceData, name: str, annotators: Sequence[str]) -> At
             column="annotators." + name,
             cure=f"They have: {', '.join(data.columns('annotators'))}.",
         )
-    known = data.annotators.filter(pl.col("annotator_id").is_in(list(annotators)))[name]
+    known = data.annotators.filter(pl.col("annotator_id").cast(pl.String).is_in(list(annotators)))[name]
     if known.dtype.is_numeric():
         numbers = known.drop_nulls().cast(pl.Float64).to_numpy()
         spread = float(numbers.std()) if len(numbers) else 0.0
@@ -121,7 +121,7 @@ def _attribute(data: PreferenceData, name: str, annotators: Sequence[str]) -> At
 def attribute_matrix(data: PreferenceData, vocabulary: Vocabulary, annotators: Sequence[str]) -> Floats:
     """Attributes of these annotators, [U, p]; zeros for who has no row."""
     frame = pl.DataFrame({"annotator_id": list(annotators)}, schema={"annotator_id": pl.String})
-    table = data.annotators.unique("annotator_id", keep="first")
+    table = data.annotators.with_columns(pl.col("annotator_id").cast(pl.String)).unique("annotator_id", keep="first")
     joined = frame.join(table, on="annotator_id", how="left", maintain_order="left")
     blocks = [
         each.values(

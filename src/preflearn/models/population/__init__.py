@@ -1,10 +1,12 @@
 """Populations: who is asked, and what a model knows about them. One file per population."""
 
+from preflearn.models.population.attributes import Attributes
 from preflearn.models.population.everyone import Everyone
 from preflearn.models.population.gate import Gate
+from preflearn.models.population.groups import Groups
 from preflearn.models.population.mixture import Mixture
 from preflearn.models.population.offsets import Offsets
 from preflearn.models.population.router import Router
 from preflearn.models.population.simplex import Simplex
 
-__all__ = ["Everyone", "Gate", "Mixture", "Offsets", "Router", "Simplex"]
+__all__ = ["Attributes", "Everyone", "Gate", "Groups", "Mixture", "Offsets", "Router", "Simplex"]
