@@ -9,6 +9,7 @@ from tests.backbones.makers import tiny_llama
 
 from preflearn.backbones import HiddenState, LoRA, Tunable
 from preflearn.data import PreferenceData
+from preflearn.errors import NotSupported
 from preflearn.models import Composed, finetune, load
 from preflearn.models.em import EM
 from preflearn.models.finetune import FineTune
@@ -103,3 +104,32 @@ def test_a_mixture_keeps_its_camps_while_the_model_learns(encoder):
         encoder=Tunable(encoder, LoRA(rank=8)), population=Mixture(2), fitting=FineTune(EM(), settings)
     ).fit(train)
     assert accuracy(tuned, test) > accuracy(start, test)
+
+
+def test_exported_scores_are_the_models(encoder, tmp_path):
+    import torch
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    from preflearn.models.exporting import export_encoder, export_transformers
+
+    train = texts(60, 6)
+    last = HiddenState(encoder.model)
+    tuned = bradley_terry(encoder=Tunable(last, LoRA(rank=4)), fitting=FineTune(settings={**SETTINGS, "epochs": 1}))
+    model = tuned.fit(train)
+    export_transformers(model, tmp_path / "hf")
+    classifier = AutoModelForSequenceClassification.from_pretrained(tmp_path / "hf").eval()
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "hf")
+    conversations = [
+        [{"role": "user", "content": "say"}, {"role": m[0]["role"], "content": m[0]["content"]}]
+        for m in train.responses["messages"].to_list()
+    ]
+    inputs = tokenizer.apply_chat_template(conversations, return_tensors="pt", padding=True, return_dict=True)
+    with torch.inference_mode():
+        scores = classifier(**inputs).logits[:, 0].numpy()
+    utility = model.utility(train)
+    np.testing.assert_allclose(scores - scores.mean(), utility - utility.mean(), atol=1e-5 * np.abs(utility).max())
+    export_encoder(model, tmp_path / "st")
+    assert (tmp_path / "st" / "head.safetensors").exists()
+    camps = Composed(encoder=last, population=Mixture(2)).fit(train)
+    with pytest.raises(NotSupported, match="sentence-transformers"):
+        export_transformers(camps, tmp_path / "no")

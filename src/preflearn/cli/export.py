@@ -23,9 +23,23 @@ class Target(StrEnum):
     trl_conversational = "trl-conversational"
     trl_unpaired = "trl-unpaired"
     hf = "hf"
+    transformers = "transformers"
+    sentence_transformers = "sentence-transformers"
 
 
+_MODELS = (Target.transformers, Target.sentence_transformers)
 _FORMATS = {"parquet": "preflearn", "hf": "huggingface"}
+
+
+def _model(say: Say, model: str, out: Path, to: Target) -> Document:
+    from preflearn.models import load
+    from preflearn.models.exporting import export_encoder, export_transformers
+
+    with say.working("exporting"):
+        write = export_transformers if to is Target.transformers else export_encoder
+        write(load(model), out, force=say.force)
+    say.line(f"written to {out} for {to.value}")
+    return {"out": str(out), "to": to.value}
 
 
 @verb(writes=True)
@@ -37,12 +51,18 @@ def run(
     ],
     to: Annotated[
         Target | None,
-        typer.Option("--to", help="parquet (all tables), csv or jsonl (flat rows), TRL columns, hf (with a card)."),
+        typer.Option(
+            "--to",
+            help="Data: parquet (all tables), csv or jsonl (flat rows), TRL columns, hf (with a card). A model that "
+            "`fit` wrote: transformers (a scalar classifier), sentence-transformers (encoder and head).",
+        ),
     ] = None,
     criterion: Criterion = None,
     license: Annotated[str | None, typer.Option("--license", help="License named on the card of an hf export.")] = None,
 ) -> Document:
-    """Write a data set as Parquet, CSV, JSON Lines, TRL columns or a Hugging Face data set."""
+    """Write a data set as Parquet, CSV, JSON Lines, TRL columns or a Hugging Face data set; or a fitted model."""
+    if to in _MODELS:
+        return _model(say, data, out, to)
     from preflearn.data.io.write import export
 
     opened = open_data(say, data)
