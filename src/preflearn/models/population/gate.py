@@ -25,19 +25,39 @@ def seen(rows: Judgments, batch: Batch, on: On) -> Tensor:
 
     A judgment without a context shows zeros.
     """
+    views, place = distinct_views(rows, batch, on)
+    return views[place]
+
+
+def distinct_views(rows: Judgments, batch: Batch, on: On) -> tuple[Tensor, Tensor]:
+    """What `seen` is made of, every prompt and context once: [m, g], and which of them each judgment has, [n].
+
+    A gate need not be computed again for every judgment of one prompt.
+    """
+    prompt, context = torch.zeros_like(rows.who.prompt), torch.zeros_like(rows.who.prompt)
+    known = 1
+    if on != "context":
+        prompt = rows.who.prompt
+    if on != "prompt":
+        assert batch.contexts is not None
+        context, known = rows.who.columns["context_row"] + 1, batch.contexts.shape[0] + 1
+    key, place = torch.unique(prompt * known + context, return_inverse=True)
     views = []
     if on != "context":
         assert batch.prompts is not None
-        views.append(batch.prompts[rows.who.prompt])
+        views.append(batch.prompts[key // known])
     if on != "prompt":
-        views.append(context_features(rows, batch))
-    return torch.cat(views, dim=1)
+        views.append(_contexts(batch, key % known - 1))
+    return torch.cat(views, dim=1), place
 
 
 def context_features(rows: Judgments, batch: Batch) -> Tensor:
     """Features of the contexts of judgments, [n, c]; zeros where there is none."""
+    return _contexts(batch, rows.who.columns["context_row"])
+
+
+def _contexts(batch: Batch, place: Tensor) -> Tensor:
     assert batch.contexts is not None
-    place = rows.who.columns["context_row"]
     if not batch.contexts.shape[0]:
         return batch.contexts.new_zeros(len(place), batch.contexts.shape[1])
     return batch.contexts[place.clamp(min=0)] * (place >= 0)[:, None]
@@ -81,7 +101,10 @@ class GateModule(PopulationModule):
 
     def forward(self, rows: Judgments, batch: Batch) -> Taste:
         asked = self._asked(rows)
-        return Taste(weights=self.weights(seen(rows, batch, self.part.on)) if asked is None else asked)
+        if asked is not None:
+            return Taste(weights=asked)
+        views, place = distinct_views(rows, batch, self.part.on)
+        return Taste(weights=self.weights(views)[place])
 
     def known(self, rows: Judgments, batch: Batch) -> Taste:
         if self.part.on == "prompt" or not self.contexts.shape[0]:

@@ -12,7 +12,7 @@ from preflearn.models.base import Judgments, Part, PopulationModule, Shape, Tast
 from preflearn.models.batch import Batch
 from preflearn.models.heads import perceptron
 from preflearn.models.parts import part
-from preflearn.models.population.gate import seen, view_width
+from preflearn.models.population.gate import distinct_views, view_width
 
 
 class RouterModule(PopulationModule):
@@ -25,7 +25,8 @@ class RouterModule(PopulationModule):
 
     def log_weights(self, rows: Judgments, batch: Batch) -> Tensor:
         """``log f_k(x, c)``, [n, K]."""
-        return torch.log_softmax(self.layers(seen(rows, batch, self.part.on)), dim=-1)
+        views, place = distinct_views(rows, batch, self.part.on)
+        return torch.log_softmax(self.layers(views), dim=-1)[place]
 
     def forward(self, rows: Judgments, batch: Batch) -> Taste:
         log_weights = self.log_weights(rows, batch)
