@@ -17,8 +17,9 @@ from preflearn._version import __version__
 from preflearn.backbones import Tunable, encoder_of
 from preflearn.data import PreferenceData
 from preflearn.data.fingerprints import row_fingerprints
-from preflearn.errors import InputError
+from preflearn.errors import InputError, NotComputable
 from preflearn.models.assemble import Assembled, Features, assemble
+from preflearn.models.automatic import Auto
 from preflearn.models.base import Part
 from preflearn.models.batch import Batch
 from preflearn.models.beliefs import Beliefs
@@ -28,6 +29,7 @@ from preflearn.models.fitting import Report
 from preflearn.models.network import Network
 from preflearn.models.parts import from_spec
 from preflearn.models.plan import Plan, moments, needed_responses, of_one_criterion, shape_of
+from preflearn.models.ridge import Curve, choose_ridge
 from preflearn.models.vocabulary import Vocabulary, learn
 
 Spec = Part | str | Mapping[str, Any]
@@ -41,7 +43,8 @@ class Composed(Beliefs):
         encoder: "auto" (the column `embedding` where it is recorded, else the packaged sentence encoder), a name, a
             directory or an encoder of `preflearn.backbones`.
         fitting: how parameters are found; "auto" = what suits the model (see `models.automatic.Auto`).
-        ridge: penalty ``ridge / 2 * |weights|^2`` on the summed log-likelihood.
+        ridge: penalty ``ridge / 2 * |weights|^2`` on the summed log-likelihood; "auto" = the one that predicts
+            held-out judgments best (see `models.ridge.choose_ridge`).
         standardise: give every feature mean 0 and standard deviation 1 over the training responses first.
         posterior: what the spread of the parameters is taken from: "model" (the likelihood is believed) or "sandwich"
             (judgments of one annotator may hang together in ways that the model does not know).
@@ -49,7 +52,8 @@ class Composed(Beliefs):
         seed: of everything random.
         name: of the recipe, for reports.
 
-    Fitted state: `network_`, `plan_`, `encoder_`, `vocabulary_`, `shape_`, `report_`, `left_out_` (reason ->
+    Fitted state: `network_`, `plan_`, `encoder_`, `vocabulary_`, `shape_`, `report_`, `ridge_`,
+    `ridge_curve_`, `left_out_` (reason ->
     judgments), `notes_`, `annotators_`, `training_fingerprints_`.
     """
 
@@ -136,6 +140,7 @@ class Composed(Beliefs):
         network.prepare(assembled.batch)
         batch = network.relabelled(assembled.batch)
         tuned = isinstance(self.encoder_, Tunable)
+        notes = self._choose_ridge(network, batch, Auto() if tuned else plan.fitting)
         if tuned:
             batch = self._tuned(network, batch, data)
         else:
@@ -144,13 +149,27 @@ class Composed(Beliefs):
         self.network_ = network.double().eval()
         self._keep(self.network_, batch, data if tuned else None)
         self.left_out_ = dict(assembled.left_out)
-        self.notes_ = list(self.report_.notes)
+        self.notes_ = [*notes, *self.report_.notes]
         self.version_ = __version__
         self.training_fingerprints_ = None
         if "comparisons" in assembled.rows:
             rows = assembled.rows["comparisons"].tolist()
             self.training_fingerprints_ = np.unique(row_fingerprints(data.replace(comparisons=data.comparisons[rows])))
         return self
+
+    def _choose_ridge(self, network: Network, batch: Batch, fitting: Any) -> list[str]:
+        """Set the network's ridge; where it is left to the data, say how it was found."""
+        self.ridge_curve_: Curve = ()
+        notes: list[str] = []
+        if isinstance(self.ridge, str):
+            try:
+                choice = choose_ridge(network, batch, fitting, self.seed)
+                network.ridge, self.ridge_curve_, notes = choice.ridge, choice.curve, [choice.note]
+            except NotComputable as reason:
+                notes = [f"The ridge is {network.ridge:g}: {reason}"]
+            torch.manual_seed(self.seed)
+        self.ridge_ = network.ridge
+        return notes
 
     def _tuned(self, network: Network, batch: Batch, data: PreferenceData) -> Batch:
         """Train the language model with the parts; the batch with the features it then gives, if anyone needs them."""

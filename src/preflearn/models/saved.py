@@ -52,6 +52,8 @@ def save(model: Composed, path: Path, *, force: bool = False) -> None:
         "outcomes": to_spec(model.plan_.outcomes),
         "shape": asdict(model.shape_),
         "report": model.report_._asdict(),
+        "ridge": model.ridge_,
+        "ridge_curve": model.ridge_curve_,
         "left_out": model.left_out_,
         "notes": model.notes_,
     }
@@ -96,12 +98,13 @@ def load(path: str | Path) -> Composed:
     model.shape_ = Shape(**document["shape"])
     model.plan_ = model.resolved()
     model.plan_.outcomes = from_spec(document["outcomes"])
-    network = model.plan_.build(model.shape_, model.ridge).double()
+    network = model.plan_.build(model.shape_, document["ridge"]).double()
     state = {key.partition(".")[2]: torch.tensor(value) for key, value in tensors.items() if key.startswith("network.")}
     _resize(network, state)
     network.load_state_dict(state)
     model.network_ = network.eval()
     model.report_ = Report(**document["report"])
+    model.ridge_, model.ridge_curve_ = document["ridge"], tuple(map(tuple, document["ridge_curve"]))
     model.left_out_, model.notes_ = document["left_out"], document["notes"]
     model.version_ = document["version"]
     model.training_fingerprints_ = tensors.get("training_fingerprints")
