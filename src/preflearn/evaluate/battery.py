@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -31,8 +32,6 @@ RATIOS = {
 }
 """Figures that are a ratio of sums, and the column below the line."""
 BOUNDS: dict[str, tuple[float, float | None]] = {"accuracy": (0.0, 1.0)}
-REFLECTED = frozenset({"ece"})
-"""Figures whose resampled values are biased."""
 _AREA_BLOCKS = 256
 """Distinct confidences on which the area under the curve is resampled; more are merged into blocks of equal mass, which
 shifts the area by a constant (corrected) and its spread by far less than the noise of resampling."""
@@ -157,7 +156,12 @@ class Battery:
         def ends(way: int, level: float) -> Interval:
             return calibration.interval(value, gaps.resampled[way], total.resampled[way][:, 0], level)
 
-        return _within(self.resamples.statistic(value, self.n_calibrated, replicates, ends), 0.0, 1.0)
+        share = gaps.value / total.value[0]
+        bias = tuple(
+            calibration.largest_bias(share, g, t[:, 0]) for g, t in zip(gaps.resampled, total.resampled, strict=True)
+        )
+        found = _within(self.resamples.statistic(value, self.n_calibrated, replicates, ends), 0.0, 1.0)
+        return replace(found, bias=bias)
 
     def _edges(self) -> dict[str, Floats | Cells]:
         """What the area is made of; resampled on at most `_AREA_BLOCKS` confidences."""
@@ -253,4 +257,4 @@ def _within(statistic: Statistic, low: float, high: float | None) -> Statistic:
         ends = make()
         return Interval(max(low, ends.low), ends.high if high is None else min(high, ends.high))
 
-    return Statistic(statistic.value, statistic.n, statistic.reason, statistic.replicates, interval)
+    return replace(statistic, interval=interval)

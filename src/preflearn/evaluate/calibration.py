@@ -149,6 +149,24 @@ def noise_floor(gaps: Floats, total: Floats) -> float:
     return float(shares.std(axis=0).sum() * math.sqrt(2 / math.pi)) if len(shares) else 0.0
 
 
+def largest_bias(observed: Floats, gaps: Floats, total: Floats) -> float:
+    """How much of the error can be bias: the noise floor of the bins whose gap chance alone could explain.
+
+    A gap g seen with noise e is too large by E|g + e| - |g|: s sqrt(2 / pi) where g = 0, less than 2 % of s where |g|
+    exceeds two standard deviations s. Two models do not share it, so it does not cancel in a difference.
+
+    Args:
+        observed: gaps, as residuals per unit of weight, [bins].
+        gaps: resampled residual sums, [replicates, bins].
+        total: resampled total weight, [replicates].
+    """
+    shares = _shares(gaps, total)
+    if not len(shares):
+        return 0.0
+    spread = shares.std(axis=0)
+    return float(spread[np.abs(observed) < 2 * spread].sum() * math.sqrt(2 / math.pi))
+
+
 def _shares(gaps: Floats, total: Floats) -> Floats:
     """Residuals per unit of weight, of the resamples that drew any weight."""
     drawn = total > 0

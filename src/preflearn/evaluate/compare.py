@@ -14,7 +14,7 @@ from preflearn.data.fingerprints import row_fingerprints
 from preflearn.data.tables import PreferenceData
 from preflearn.errors import InputError, NotComputable, NotSupported
 from preflearn.evaluate import subsets
-from preflearn.evaluate.battery import REFLECTED, Answers, Asked, Battery
+from preflearn.evaluate.battery import Answers, Asked, Battery
 from preflearn.evaluate.clusters import Clusters, clusters, ways
 from preflearn.evaluate.comparison import Calibrated, Comparison, Left, ModelScores
 from preflearn.evaluate.figures import Figure
@@ -196,10 +196,7 @@ def _scores(own: Battery, base: Battery, resamples: Resamples | None) -> ModelSc
     differences: dict[str, Figure] = {}
     if resamples is not None:
         differences = {
-            name: resamples.difference(
-                own.statistics[name], base.statistics[name], reflected=name in REFLECTED
-            ).figure()
-            for name in FIGURES
+            name: resamples.difference(own.statistics[name], base.statistics[name]).figure() for name in FIGURES
         }
     figures = {name: statistic.figure() for name, statistic in own.statistics.items()}
     return ModelScores(figures, differences, own.bins(), own.floor())
@@ -269,10 +266,7 @@ def _calibrated(own: Battery, answers: Answers, asked: Asked, resamples: Resampl
         if outcomes is not None:
             outcomes[rows] = temperature.apply_outcomes(outcomes[rows])
     after = Battery(asked, Answers(p, outcomes), resamples, AFTER)
-    change = {
-        name: resamples.difference(after.statistics[name], own.statistics[name], reflected=name in REFLECTED).figure()
-        for name in AFTER
-    }
+    change = {name: resamples.difference(after.statistics[name], own.statistics[name]).figure() for name in AFTER}
     figures = {name: statistic.figure() for name, statistic in after.statistics.items()}
     slope = float(np.mean([temperature.slope for temperature in temperatures]))
     return Calibrated(1 / slope if slope > 0 else None, figures, change)

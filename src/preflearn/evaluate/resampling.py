@@ -63,6 +63,7 @@ class Statistic:
         reason: why it does not exist.
         replicates: for each way of clustering [replicates].
         interval: computed when asked for.
+        bias: for each way, how much of the value can be upward bias; empty = none.
     """
 
     value: float | None
@@ -70,6 +71,7 @@ class Statistic:
     reason: str | None = None
     replicates: tuple[Floats, ...] = ()
     interval: Callable[[], Interval] | None = None
+    bias: tuple[float, ...] = ()
 
     def figure(self) -> Figure:
         """The figure, or why there is none."""
@@ -159,11 +161,10 @@ class Resamples:
         """A statistic whose interval comes from its resampled values."""
         return Statistic(value, n, None, replicates, lambda: self.interval(value, replicates, ends))
 
-    def difference(self, one: Statistic, other: Statistic, *, reflected: bool = False) -> Statistic:
+    def difference(self, one: Statistic, other: Statistic) -> Statistic:
         """`one - other` with a paired interval: both were measured on the same resamples.
 
-        Args:
-            reflected: reflect the percentiles about the estimate, for statistics whose resampled values are biased.
+        Where they may be biased, resamples (biased once more) are centred, and the ends allow for the bias of either.
         """
         if one.value is None or other.value is None:
             return Statistic(None, one.n, one.reason if one.value is None else other.reason)
@@ -174,7 +175,10 @@ class Resamples:
             if np.nanmax(replicates[way]) - np.nanmin(replicates[way]) < 1e-12:
                 raise NotComputable("it is the same in every resample")
             low, high = percentile(replicates[way], level)
-            return Interval(2 * value - high, 2 * value - low) if reflected else Interval(low, high)
+            if not one.bias or not other.bias:
+                return Interval(low, high)
+            centre = float(np.nanmean(replicates[way])) - value
+            return Interval(low - centre - one.bias[way], high - centre + other.bias[way])
 
         return self.statistic(value, one.n, replicates, ends)
 

@@ -188,8 +188,8 @@ def interval_sentence(ways: Sequence[Clusters], settings: Settings) -> str:
     crossed = "; two-way: variances of both less that of their cells" if len(what) > 1 else ""
     return (
         f"{settings.level:.0%} percentile bootstrap (widened for few clusters) over {' and '.join(what)}{crossed}, "
-        f"{settings.n_bootstrap:,} resamples, seed {settings.seed} (ece: reflected, because its estimate is biased "
-        "upwards)"
+        f"{settings.n_bootstrap:,} resamples, seed {settings.seed} (ece allows for its upward "
+        "bias)"
     )
 
 
