@@ -187,6 +187,10 @@ class PopulationModule(nn.Module):
         taste: Taste = self(rows, batch)
         return taste
 
+    def units(self, rows: Judgments) -> Tensor | None:
+        """Whose judgments must stay together in training, [n]; -1 = nobody's; None = each stands alone."""
+        return rows.who.annotator
+
     def settle(self, network: Network, batch: Batch) -> None:
         """After the fit: learn what `known` will answer about the annotators of the training batch."""
 
