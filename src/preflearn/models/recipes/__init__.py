@@ -19,6 +19,14 @@ RECIPES: dict[str, str] = {
     "context_aware": "preflearn.models.recipes.gated:context_aware",
     "micro": "preflearn.models.recipes.gated:micro",
     "orchestrator": "preflearn.models.recipes.gated:orchestrator",
+    "gpm": "preflearn.models.recipes.plural:gpm",
+    "hybrid": "preflearn.models.recipes.plural:hybrid",
+    "pal_a": "preflearn.models.recipes.plural:pal_a",
+    "pal_b": "preflearn.models.recipes.plural:pal_b",
+    "mixture": "preflearn.models.recipes.plural:mixture",
+    "offsets": "preflearn.models.recipes.people:offsets",
+    "groups": "preflearn.models.recipes.people:groups",
+    "attributes": "preflearn.models.recipes.people:attributes",
     "bradley_terry": "preflearn.models.recipes.bradley_terry:bradley_terry",
 }
 """Key -> "module:function"; the function's parameters are the options of the recipe."""
