@@ -6,6 +6,7 @@ parameters. Sum losses in float64 (:func:`fit_full_batch` does): the value then 
 
 from __future__ import annotations
 
+import collections
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
@@ -24,6 +25,9 @@ from preflearn.train.trained import Trained
 from preflearn.train.types import Diverged, LossFunction
 
 Vector = npt.NDArray[np.float64]
+_PATIENCE = 10
+_STOPPED = 99
+"""scipy's status of a fit that its callback ended."""
 
 
 class Converged(NamedTuple):
@@ -93,6 +97,8 @@ def minimise(
     tolerance: float = 1e-6,
     max_iterations: int = 1000,
     history: int = 20,
+    least: float = 0.0,
+    metric: Mapping[Tensor, Tensor] | None = None,
 ) -> Converged:
     """Minimise ``value()`` over ``parameters`` with L-BFGS, in place.
 
@@ -102,6 +108,9 @@ def minimise(
         tolerance: largest absolute component of the gradient at which the fit has converged.
         max_iterations: limit.
         history: curvature pairs remembered.
+        least: ten iterations that lower the value by less than this together are the last ("progress").
+        metric: parameter ``[..., d]`` -> symmetric, invertible ``[d, d]``: it is sought as ``V @ metric``. The inverse
+            square root of its curvature makes every direction alike: far fewer iterations on correlated features.
 
     Raises:
         Diverged: the value or gradient is not finite at the start.
@@ -118,15 +127,28 @@ def minimise(
         objective.backward()  # type: ignore[no-untyped-call]
         return float(objective.detach())
 
-    return _minimise(held, evaluate, tolerance, max_iterations, history)
+    return _minimise(held, evaluate, tolerance, max_iterations, history, least, metric)
 
 
 def _minimise(
-    parameters: Sequence[Tensor], evaluate: Callable[[], float], tolerance: float, max_iterations: int, history: int
+    parameters: Sequence[Tensor],
+    evaluate: Callable[[], float],
+    tolerance: float,
+    max_iterations: int,
+    history: int,
+    least: float = 0.0,
+    metric: Mapping[Tensor, Tensor] | None = None,
 ) -> Converged:
     if not parameters:
         raise InputError("there is nothing to fit: no parameter requires a gradient.")
-    problem = _Flat(parameters, evaluate)
+    problem = _Flat(parameters, evaluate, metric or {})
+    falls = collections.deque([math.inf], maxlen=_PATIENCE + 1)
+
+    def watch(_: Vector) -> None:
+        falls.append(problem.best_value)
+        if len(falls) > _PATIENCE and falls[0] - falls[-1] < least:
+            raise StopIteration
+
     start = problem.vector()
     first, slope = problem(start)
     if problem.failed is not None:
@@ -140,6 +162,7 @@ def _minimise(
         start,
         jac=True,
         method="L-BFGS-B",
+        callback=watch if least else None,
         options={
             "maxcor": history,
             "gtol": tolerance,
@@ -156,7 +179,7 @@ def _minimise(
         reason = "gradient"
     elif found.status == 1:
         reason = "iterations"
-    elif found.success or problem.last_fall <= 64 * resolution * max(abs(best), 1.0):
+    elif found.success or found.status == _STOPPED or problem.last_fall <= 64 * resolution * max(abs(best), 1.0):
         reason = "progress"
     else:
         reason = "line_search"
@@ -166,8 +189,11 @@ def _minimise(
 class _Flat:
     """Value and gradient of a flat float64 vector; remembers the best point."""
 
-    def __init__(self, parameters: Sequence[Tensor], evaluate: Callable[[], float]) -> None:
+    def __init__(
+        self, parameters: Sequence[Tensor], evaluate: Callable[[], float], metric: Mapping[Tensor, Tensor]
+    ) -> None:
         self._parameters, self._evaluate = parameters, evaluate
+        self._metric = {p: m.to("cpu", torch.float64) for p, m in metric.items()}
         self.evaluations = 0
         self.failed: Exception | None = None
         self.best: Vector = self.vector()
@@ -176,23 +202,27 @@ class _Flat:
 
     def vector(self) -> Vector:
         """The parameters."""
-        return np.concatenate([p.detach().to("cpu", torch.float64).reshape(-1).numpy() for p in self._parameters])
+        inner = [p.detach().to("cpu", torch.float64) for p in self._parameters]
+        for k, p in enumerate(self._parameters):
+            if p in self._metric:
+                inner[k] = torch.linalg.solve(self._metric[p], inner[k], left=False)
+        return np.concatenate([value.reshape(-1).numpy() for value in inner])
 
     def set(self, vector: Vector) -> None:
         """The parameters, from a vector."""
         flat, at = torch.from_numpy(vector), 0
         with torch.no_grad():
             for parameter in self._parameters:
-                parameter.copy_(flat[at : at + parameter.numel()].view_as(parameter))
+                value = flat[at : at + parameter.numel()].view_as(parameter)
+                parameter.copy_(value @ self._metric[parameter] if parameter in self._metric else value)
                 at += parameter.numel()
 
     def _gradient(self) -> Vector:
-        return np.concatenate(
-            [
-                (torch.zeros_like(p) if p.grad is None else p.grad).to("cpu", torch.float64).reshape(-1).numpy()
-                for p in self._parameters
-            ]
-        )
+        pieces = []
+        for p in self._parameters:
+            slope = (torch.zeros_like(p) if p.grad is None else p.grad).to("cpu", torch.float64)
+            pieces.append((slope @ self._metric[p] if p in self._metric else slope).reshape(-1).numpy())
+        return np.concatenate(pieces)
 
     def __call__(self, vector: Vector) -> tuple[float, Vector]:
         self.set(vector)
