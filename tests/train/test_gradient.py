@@ -90,6 +90,14 @@ def test_without_weights_every_example_counts_once() -> None:
         torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-14)
 
 
+@pytest.mark.parametrize("cuts", [[], [7]])
+def test_a_penalty_alone_and_micro_batches_without_gradient_are_fine(cuts: list[int]) -> None:
+    step, grads = gradient(pieces(cuts), lambda m, b: Loss(b["y"], b["w"], (m.weight * 3).sum()))
+    assert step.loss == pytest.approx(float((DATA["w"] * DATA["y"]).sum() / DATA["w"].sum()))
+    torch.testing.assert_close(grads[0], torch.full((1, 5), 3.0, dtype=torch.float64))
+    assert grads[1] is None
+
+
 @pytest.mark.parametrize("cuts", [[], [5, 11]])
 def test_clipping_bounds_the_norm_and_keeps_the_direction(cuts: list[int]) -> None:
     free, whole = gradient(pieces(cuts))
@@ -194,6 +202,7 @@ def test_a_gradient_that_is_not_finite_names_the_parameter() -> None:
         (lambda m, b: Loss(log_losses(m, b).mean()), r"per_example has shape \[\]"),
         (lambda m, b: Loss(log_losses(m, b), b["w"][:, None]), r"weight has shape \[24, 1\]"),
         (lambda m, b: Loss(log_losses(m, b), b["w"] * 0), "sum to 0"),
+        (lambda m, b: Loss(log_losses(m, b), penalty=m.bias), r"penalty has shape \[1\]"),
         (lambda m, b: Loss(log_losses(m, b).detach()), "depends on no trained parameter"),
         (lambda m, b: Loss(log_losses(m, b), b["w"], metrics={"m": b["x"]}), "metric 'm' has shape"),
     ],

@@ -18,38 +18,44 @@ _UP = {torch.float16: torch.float32, torch.bfloat16: torch.float32}
 
 
 class Sums(NamedTuple):
-    """Of one micro-batch, still un-normalised; ``objective`` carries the gradient."""
+    """Of one micro-batch, still un-normalised and without gradients: ``sum w l``, ``sum w``, ``sum w m``."""
 
-    objective: Tensor
+    loss: Tensor
     weight: Tensor | float
     metrics: Mapping[str, Tensor | float]
 
 
-def weighted_sums(loss: Loss) -> Sums:
-    """``sum w l``, ``sum w`` and ``sum w m`` of a micro-batch.
+def checked(loss: Loss) -> tuple[Tensor, Tensor | None]:
+    """The values ``[n]`` in float32 or float64, and the weights ``[n]`` in the same or None.
 
     Raises:
-        InputError: shapes other than ``[n]``, or a loss that is no :class:`Loss`.
+        InputError: shapes other than ``[n]``, or no :class:`Loss`.
     """
     if not isinstance(loss, Loss):
         raise InputError(f"the loss function returned {type(loss).__name__}.", cure="Return a preflearn.train.Loss.")
     values, weight = loss.per_example, loss.weight
     if values.ndim != 1:
         raise InputError(f"per_example has shape {list(values.shape)}.", cure="Return one unreduced loss per example.")
-    if weight is not None and weight.shape != values.shape:
-        raise InputError(f"weight has shape {list(weight.shape)}, per_example {list(values.shape)}.")
+    if isinstance(loss.penalty, Tensor) and loss.penalty.ndim:
+        raise InputError(f"penalty has shape {list(loss.penalty.shape)}.", cure="Return a scalar.")
     if values.dtype in _UP:
         values = values.to(_UP[values.dtype])
-    wide = _wide(values)
     if weight is None:
-        count = float(len(values))
-        return Sums(
-            values.sum(dtype=wide), count, {name: _sum(name, m, None, count) for name, m in loss.metrics.items()}
-        )
-    weight = weight.detach().to(values.dtype)
-    total = weight.sum(dtype=wide)
-    metrics = {name: _sum(name, m, weight, total) for name, m in loss.metrics.items()}
-    return Sums((weight * values).sum(dtype=wide), total, metrics)
+        return values, None
+    if weight.shape != values.shape:
+        raise InputError(f"weight has shape {list(weight.shape)}, per_example {list(values.shape)}.")
+    return values, weight.detach().to(values.dtype)
+
+
+def weighted_sums(values: Tensor, weight: Tensor | None, metrics: Mapping[str, Tensor | float]) -> Sums:
+    """Sums in float64."""
+    values, wide = values.detach(), _wide(values)
+    total: Tensor | float
+    if weight is None:
+        loss, total = values.sum(dtype=wide), float(len(values))
+    else:
+        loss, total = (weight * values).sum(dtype=wide), weight.sum(dtype=wide)
+    return Sums(loss, total, {name: _sum(name, metric, weight, total) for name, metric in metrics.items()})
 
 
 def _sum(name: str, metric: Tensor | float, weight: Tensor | None, total: Tensor | float) -> Tensor | float:
@@ -107,27 +113,36 @@ class StepGradient:
         parts: list[Sums] = []
         weight: Tensor | float = 0.0
         total: float | None = None
-        penalty: Tensor | float = 0.0
+        penalty: Any = 0.0
         records = tokens = 0
+        differentiable = False
         # A step of one micro-batch is normalised on the way back, which saves a pass over all gradients.
         alone = len(batches) == 1 and self._processes.size == 1
         for number, batch in enumerate(batches):
             begin(number)
             with self._forward:
                 out = self._loss(self._module, batch)
-            sums = weighted_sums(out)
-            objective = sums.objective
-            parts.append(sums._replace(objective=objective.detach()))
-            weight, records, tokens = weight + sums.weight, records + len(out.per_example), tokens + out.tokens
+            values, own = checked(out)
+            sums = weighted_sums(values, own, out.metrics)
+            parts.append(sums)
+            weight, records, tokens = weight + sums.weight, records + len(values), tokens + out.tokens
+            roots: list[Tensor] = []
+            seeds: list[Tensor] = []
             if number == len(batches) - 1:
-                penalty = out.penalty
                 total, share = self._total_weight(weight, where)
-                if isinstance(penalty, Tensor):
-                    objective, penalty = objective + penalty * share, penalty.detach()
-            if not objective.requires_grad:
-                raise InputError(f"{where}: the loss depends on no trained parameter.")
-            seed = objective.new_full((), 1 / total) if alone and total else None
-            torch.autograd.backward(objective, seed)
+                penalty = out.penalty.detach() if isinstance(out.penalty, Tensor) else out.penalty
+                if isinstance(out.penalty, Tensor) and out.penalty.requires_grad:
+                    roots.append(out.penalty)
+                    seeds.append(torch.full_like(penalty, 1.0 if alone else share))
+            if values.requires_grad:
+                factor = 1 / total if alone and total else 1.0
+                roots.append(values)
+                seeds.append(torch.full_like(values, factor) if own is None else own * factor)
+            if roots:
+                differentiable = True
+                torch.autograd.backward(roots, seeds)
+        if batches and not differentiable:
+            raise InputError(f"{where}: the loss depends on no trained parameter.")
         if total is None:
             total, _ = self._total_weight(None, where)
         return self._finish(parts, total, 1.0 if alone else 1 / total, float(penalty), records, tokens, where)
@@ -161,7 +176,7 @@ class StepGradient:
         for part in parts:
             for name, value in part.metrics.items():
                 metrics[name] = metrics.get(name, 0.0) + float(value)
-        losses = [float(part.objective) for part in parts]
+        losses = [float(part.loss) for part in parts]
         if self._processes.size > 1:
             losses, metrics, penalty, records, tokens = self._share(losses, metrics, penalty, records, tokens)
         self._check(losses, penalty, where)

@@ -37,6 +37,11 @@ class RunLog:
         else:
             self._file = self._path.open("wb", buffering=0)
 
+    @property
+    def writes(self) -> bool:
+        """Whether there is a file."""
+        return self._file is not None
+
     def write(self, record: Record) -> None:
         """One line. Numbers that are not finite are null."""
         if self._file is None:

@@ -280,6 +280,9 @@ class _Run:
 
     def record(self, made: Step, seconds: float) -> None:
         """Say what a step did."""
+        self.progress.step(self.step, made.loss)
+        if not (self.log.writes or self.on_step):
+            return
         record: Record = {
             "event": "step",
             "step": self.step,
@@ -297,7 +300,6 @@ class _Run:
             record["tokens"] = made.tokens
             record["time"]["tokens_per_second"] = round(made.tokens / seconds, 1)
         self.log.write(record)
-        self.progress.step(self.step, made.loss)
         self.last = record
 
     def boundary(self) -> None:

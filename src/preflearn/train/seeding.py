@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
+_GPUS = torch.backends.cuda.is_built()
 _WORD = (1 << 64) - 1
 
 
@@ -30,7 +31,7 @@ def mix(*parts: int) -> int:
 def seed_torch(seed: int) -> None:
     """Set torch's global generators, of the processor and of GPUs in use."""
     torch.default_generator.manual_seed(seed)
-    if _on_gpu():
+    if _GPUS and _on_gpu():
         torch.cuda.manual_seed_all(seed)
 
 

@@ -130,14 +130,20 @@ def tensor_rows(**tensors: Tensor) -> Callable[[Rows], dict[str, Tensor]]:
     """A ``take`` that gathers rows of tensors: ``tensor_rows(x=x, y=y)`` gives batches ``{"x": [m, ...], "y": [m]}``.
 
     Raises:
-        InputError: tensors with different numbers of rows.
+        InputError: tensors with different numbers of rows, or on different devices.
     """
     if len({len(tensor) for tensor in tensors.values()}) != 1:
         raise InputError(f"tensors differ in their rows: { ({name: len(t) for name, t in tensors.items()}) }.")
 
+    (device, *others) = {tensor.device for tensor in tensors.values()}
+    if others:
+        raise InputError("tensors lie on different devices.")
+
     def take(rows: Rows) -> dict[str, Tensor]:
         index = torch.from_numpy(rows)
-        return {name: tensor.index_select(0, index.to(tensor.device)) for name, tensor in tensors.items()}
+        if device.type != "cpu":
+            index = index.to(device)
+        return {name: tensor.index_select(0, index) for name, tensor in tensors.items()}
 
     return take
 
