@@ -126,14 +126,14 @@ class FineTune(Part):
         start: how the parts are fitted on the features before training.
         settings: of `preflearn.train.TrainSettings`, where they differ from these defaults: two epochs, adapters at
             2e-4, parts at 1e-3, cosine with warm-up, clipping at 1, bfloat16 where it is native.
-        responses: responses in a minibatch, about.
+        responses: largest number of responses in a minibatch.
         held_out: share of the groups of responses to stop by; 0 = none, the last weights are kept.
         out: folder for the log and checkpoints, from which a stopped run resumes bit by bit; None = none.
     """
 
     start: Part = field(default_factory=FullBatch)
     settings: Mapping[str, Any] = field(default_factory=dict)
-    responses: int = 32
+    responses: int = 48
     held_out: float = 0.1
     out: str | None = None
 
@@ -169,7 +169,7 @@ class FineTune(Part):
         source = InMemorySource(
             len(split.train),
             lambda rows: split.train[rows],
-            batch_size=max(1, int(len(split.train) * self.responses / max(1, int(needed.sum())))),
+            batch_size=1,  # a group is a minibatch
             seed=seed,
             unit=groups[split.train],
         )
@@ -251,25 +251,31 @@ def _expected(network: Network, part: Batch) -> Tensor | None:
 
 
 def _groups(pairs: Pairs, size: int) -> Rows:
-    """Group of each comparison, [n]: comparisons of few responses lie together, about `size` responses in each.
+    """Group of each comparison, [n]: the comparisons of a group concern at most `size` responses, or one pair.
 
-    Components of responses that are compared with each other (the responses of one prompt) are kept whole where they
-    are small, and cut along the responses' order where they are large.
+    Responses that are compared with each other come one after the other (reverse Cuthill-McKee), so that a group reads
+    each of its responses once for as many comparisons as possible.
     """
     from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
+    from scipy.sparse.csgraph import reverse_cuthill_mckee
 
     a, b = pairs.a.numpy(), pairs.b.numpy()
     n = int(max(a.max(), b.max())) + 1
-    _, component = connected_components(coo_array((np.ones(len(a)), (a, b)), shape=(n, n)), directed=False)
-    used = np.unique(np.concatenate([a, b]))
-    order = used[np.argsort(component[used], kind="stable")]
-    place = np.zeros(n, np.int64)
-    place[order] = np.arange(len(order))
-    sizes = np.bincount(component[used])
-    small = sizes[component[a]] <= size
-    middle = (place[a] + place[b]) // 2
-    groups: Rows = np.where(small, component[a], n + middle // size).astype(np.int64)
+    ones = np.ones(2 * len(a))
+    graph = coo_array((ones, (np.concatenate([a, b]), np.concatenate([b, a]))), shape=(n, n)).tocsr()
+    place = np.empty(n, np.int64)
+    place[reverse_cuthill_mckee(graph, symmetric_mode=True)] = np.arange(n)
+    low, high = np.minimum(place[a], place[b]), np.maximum(place[a], place[b])
+    groups = np.empty(len(a), np.int64)
+    inside: set[int] = set()
+    current = 0
+    for row in np.lexsort((high, low)):
+        wanted = inside | {int(low[row]), int(high[row])}
+        if inside and len(wanted) > size:
+            current += 1
+            wanted = {int(low[row]), int(high[row])}
+        inside = wanted
+        groups[row] = current
     return groups
 
 
