@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-_GPUS = torch.backends.cuda.is_built()
+_GPUS = torch.version.cuda is not None or torch.version.hip is not None
 _WORD = (1 << 64) - 1
 
 
