@@ -30,12 +30,14 @@ class Run(NamedTuple):
         recipe, options: the model.
         study: from a seed to the data.
         settings: of training.
+        responses: in a minibatch: what two cores and a few GB hold.
     """
 
     recipe: str
     options: Mapping[str, Any]
     study: Callable[[int], Study]
     settings: Mapping[str, Any]
+    responses: int = 24
 
 
 _SETTINGS: Mapping[str, Any] = {"epochs": 3, "lr": 5e-4}
@@ -43,7 +45,7 @@ RUNS: dict[str, Run] = {
     "bradley_terry": Run("bradley_terry", {}, studies.scalar, _SETTINGS),
     "gpm": Run("gpm", {"pairs": 4}, studies.cyclic, _SETTINGS),
     "mixture": Run("mixture", {"components": 2, "starts": 4}, studies.camps, _SETTINGS),
-    "bradley_terry_real": Run("bradley_terry", {}, studies.debates, {"epochs": 1, "lr": 3e-4}),
+    "bradley_terry_real": Run("bradley_terry", {}, studies.debates, {"epochs": 2, "lr": 3e-4}, 12),
 }
 
 
@@ -64,7 +66,9 @@ def measure(key: str, seed: int, folder: Path | None = None) -> dict[str, Any]:
     before = frozen.prob(study.test)
     middle = time.perf_counter()
     out = None if folder is None else str(folder / f"{key}-{seed}")
-    tuning = FineTune(start=frozen.resolved().fitting, settings=run.settings, held_out=0.0, out=out)
+    tuning = FineTune(
+        start=frozen.resolved().fitting, settings=run.settings, responses=run.responses, held_out=0.0, out=out
+    )
     spec = Tunable(HiddenState("smollm2", pooling="mean", of="response", max_length=192), LoRA(rank=16))
     tuned = build(run.recipe, encoder=spec, ridge=ridge, seed=seed, fitting=tuning, **_without_fitting(run.options))
     after = tuned.fit(study.train).prob(study.test)
