@@ -119,6 +119,10 @@ class HeadModule(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         raise NotImplementedError
 
+    def inputs(self) -> list[Tensor]:
+        """Weights ``[..., inputs]`` that multiply the features, where there are such."""
+        return []
+
     def penalty(self, ridge: float) -> Tensor:
         """Negative log-prior in nats: by default ``ridge / 2 * sum of squared weights`` (biases are free)."""
         weights = [p.square().sum() for p in self.parameters() if p.ndim > 1]

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from preflearn.models.base import Part
 from preflearn.models.batch import Batch
-from preflearn.models.descent import Descent, descend, restart
+from preflearn.models.descent import Descent, decorrelated, descend, restart
 from preflearn.models.network import Network
 from preflearn.models.parts import part
 
@@ -33,7 +33,7 @@ class Report(NamedTuple):
     notes: tuple[str, ...] = ()
 
 
-PRECISE = 2**24
+PRECISE = 2**22
 """Numbers among the features up to which float64 costs nothing that anyone would notice."""
 
 
@@ -49,11 +49,13 @@ class FullBatch(Part):
         starts: number of random starts; the best objective wins.
         iterations: limit per start.
         tolerance: on the largest component of the gradient per judgment.
+        least: ten iterations that gain less than this per judgment together are the last.
     """
 
     starts: int = 1
     iterations: int = 500
     tolerance: float = 1e-6
+    least: float = 1e-5
 
     def fit(self, network: Network, batch: Batch, seed: int) -> Report:
         """Fit `network` in place."""
@@ -66,19 +68,33 @@ class FullBatch(Part):
             # Summed in float64: what is left to gain near the end is below the precision of a float32 sum.
             return (cost.per_unit.double().sum() + cost.extra + cost.penalty) / cost.weight
 
+        metric = decorrelated(network.head, data.x, network.ridge / weight_of(data))
         ends: list[Descent] = []
         best: dict[str, Tensor] = {}
         for start in range(self.starts):
             if start:
                 torch.manual_seed(seed + start)
                 restart(network)
-            ends.append(descend(parameters, loss, iterations=self.iterations, tolerance=self.tolerance))
+            end = descend(
+                parameters,
+                loss,
+                iterations=self.iterations,
+                tolerance=self.tolerance,
+                least=self.least,
+                metric=metric,
+            )
+            ends.append(end)
             if ends[-1].value <= min(end.value for end in ends):
                 best = {name: value.clone() for name, value in network.state_dict().items()}
         network.load_state_dict(best)
         network.to(batch.x.dtype)
-        total = float(sum(rows.weight.sum() for rows in batch.judgments()))
+        total = weight_of(batch)
         ends.sort(key=lambda end: end.value)
         value, iterations, converged = ends[0]
         notes = () if converged else (f"L-BFGS had not converged after {iterations} iterations.",)
         return Report(total * value, iterations, converged, tuple(total * end.value for end in ends), notes)
+
+
+def weight_of(batch: Batch) -> float:
+    """Weight of all judgments of a batch together."""
+    return float(sum(rows.weight.double().sum() for rows in batch.judgments()))

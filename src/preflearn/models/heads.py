@@ -58,6 +58,11 @@ class Layered(HeadModule):
         assert isinstance(last, nn.Linear)
         return last
 
+    def inputs(self) -> list[Tensor]:
+        first = self.layers[0] if isinstance(self.layers, nn.Sequential) else self.layers
+        assert isinstance(first, nn.Linear)
+        return [first.weight]
+
     def restart(self) -> None:
         """Draw the last layer anew. One channel starts at zero: the problem is convex for linear heads."""
         last = self.last
@@ -153,6 +158,9 @@ class MeanAndVariance(HeadModule):
     def forward(self, x: Tensor) -> Tensor:
         return torch.cat([self.mean(x), nn.functional.softplus(self.spread(x))], dim=-1)
 
+    def inputs(self) -> list[Tensor]:
+        return [*self.mean.inputs(), *self.spread.inputs()]
+
     def penalty(self, ridge: float) -> Tensor:
         return self.mean.penalty(ridge) + self.spread.penalty(ridge)
 
@@ -188,6 +196,9 @@ class Joined(HeadModule):
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.cat([head(x) for head in self.heads], dim=-1)
+
+    def inputs(self) -> list[Tensor]:
+        return [weights for head in self.heads for weights in head.inputs()]  # type: ignore[operator]
 
     def penalty(self, ridge: float) -> Tensor:
         return torch.stack([head.penalty(ridge) for head in self.heads]).sum()  # type: ignore[operator]

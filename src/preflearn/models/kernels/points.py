@@ -52,15 +52,14 @@ class IdealPointModule(KernelModule):
         return result
 
     def points(self, taste: Taste, prompts: Tensor | None) -> Tensor:
-        """Ideal points ``[n or 1, Z, q]``: one for each row, or (Z = K) each prototype by itself."""
+        """Ideal points ``[n or 1, Z, q]``: of each row (and component), or (Z = K) each prototype by itself."""
         points = self.prototypes[None]
         if self.moved is not None and prompts is not None:
             points = points + prompts.reshape(-1, *self.prototypes.shape)
         if taste.weights is None:
             return points
-        if points.shape[0] == 1:
-            return (taste.weights @ points[0])[:, None]
-        return torch.einsum("nk,nkq->nq", taste.weights, points)[:, None]
+        weights = taste.weights if taste.weights.ndim == 3 else taste.weights[:, None]
+        return weights @ points
 
     def forward(self, a: Tensor, b: Tensor, taste: Taste, prompts: Tensor | None) -> Tensor:
         logit: Tensor = kernels.ideal_point(a, b, self.points(taste, prompts), self.form)

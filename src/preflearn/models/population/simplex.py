@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -21,27 +22,36 @@ _ITERATIONS = 200
 
 
 class SimplexModule(PopulationModule):
-    """Weights ``w_u = softmax(free_u)`` over K prototypes; strangers have the mean weights of those who are known."""
+    """Weights ``w_u = softmax(W_u)`` over K prototypes; strangers have the mean weights of those who are known.
+
+    Attributes:
+        free: ``W / scale``, [U, K]. All judgments tell of the prototypes but only a few of each person, so the
+            likelihood bends less by W by about the number of people: its root as a scale makes both alike, without
+            which a descent creeps for hundreds of steps.
+        mean: of w over people, [K].
+    """
 
     personal = True
     mean: Tensor
+    scale: Tensor
 
     def __init__(self, prototypes: int, annotators: int, spread: float) -> None:
         super().__init__()
         self.channels = prototypes
         self.spread = spread
+        self.register_buffer("scale", torch.tensor(math.sqrt(max(annotators, 1))))
         self.free = nn.Parameter(torch.empty(annotators, prototypes))
         self.register_buffer("mean", torch.full((prototypes,), 1 / prototypes))
         self.restart()
 
     def restart(self) -> None:
         """Draw everyone's weights anew."""
-        nn.init.normal_(self.free)
+        nn.init.normal_(self.free, std=1 / float(self.scale))
 
     @property
     def weights(self) -> Tensor:
         """Of each known annotator, [U, K]; rows sum to 1."""
-        return torch.softmax(self.free, dim=-1)
+        return torch.softmax(self.scale * self.free, dim=-1)
 
     def forward(self, rows: Judgments, batch: Batch) -> Taste:
         weights = self.weights
@@ -79,8 +89,8 @@ class SimplexModule(PopulationModule):
         if batch.judgments():
             descend([own], loss, iterations=_ITERATIONS)
         size = max(len(place), len(self.free))
-        table = torch.cat([self.free.detach(), prior.expand(size - len(self.free), -1)])
-        table[newcomers] = own.detach()
+        table = torch.cat([self.free.detach(), prior.expand(size - len(self.free), -1) / self.scale])
+        table[newcomers] = own.detach() / self.scale
         self.free = nn.Parameter(table)
 
     def _distance(self, free: Tensor, centre: Tensor) -> Tensor:
@@ -88,7 +98,7 @@ class SimplexModule(PopulationModule):
 
     def penalty(self, ridge: float) -> Tensor:
         """Everyone is normally distributed about the mean of all, with standard deviation `spread`."""
-        return self._distance(self.free, self.free.mean(0))
+        return self._distance(self.scale * self.free, self.scale * self.free.mean(0))
 
 
 @part("population", "simplex")
