@@ -21,6 +21,7 @@ from preflearn.choice import (  # noqa: E402
 )
 from preflearn.choice.modules import LinkModule  # noqa: E402
 from preflearn.choice.nuisance import linear, position, through_design  # noqa: E402
+from preflearn.choice.stable import softplus  # noqa: E402
 
 LINKS = [
     Binary(),
@@ -211,3 +212,15 @@ class TestLinkModule:
             LinkModule(RaoKupper(), initial=[-1.0])
         with pytest.raises(ValueError, match="strictly inside"):
             LinkModule(Davidson(), initial=[-math.inf])
+
+
+@pytest.mark.parametrize("zero", [0.0, -0.0])
+def test_gradients_are_right_where_a_fit_begins(zero: float) -> None:
+    """At equal utilities: softplus(0) has slope 1/2, whatever the sign of the zero."""
+    x = torch.tensor(zero, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.grad(softplus(x), x)[0] == 0.5
+    u = torch.full((3,), zero, dtype=torch.float64, requires_grad=True)
+    ranks = torch.tensor([1.0, 3.0, 2.0])
+    (found,) = torch.autograd.grad(plackett_luce.log_prob(ranks, u), u)
+    np.testing.assert_allclose(found, plackett_luce.score(ranks, u.detach()), atol=1e-15)
+    np.testing.assert_allclose(found, [2 / 3, -5 / 6, 1 / 6], atol=1e-15)

@@ -26,7 +26,9 @@ def magnitude(x: Array) -> Array:
 def softplus(x: Array) -> Array:
     """``log(1 + e^x)``, exact in the relative sense for very negative x."""
     xp = array_namespace(x)
-    return xp.where(x > 0, x, xp.zeros_like(x)) + xp.log1p(xp.exp(-magnitude(x)))
+    # At 0 both terms must take the same branch, or the derivative there is -1/2 instead of 1/2.
+    rising = xp.copysign(xp.ones_like(x), x) > 0
+    return xp.where(rising, x, xp.zeros_like(x)) + xp.log1p(xp.exp(-magnitude(x)))
 
 
 def log_sigmoid(x: Array) -> Array:
