@@ -23,6 +23,7 @@ from preflearn.models.network import Network
 from preflearn.models.outcomes import Choice
 from preflearn.models.penalised import Parameters, Prior, Problem
 from preflearn.models.population.everyone import EveryoneModule
+from preflearn.models.population.mixture import MixtureModule
 
 _MANY = 64
 """Coefficients of noise that still count as a few columns."""
@@ -34,7 +35,7 @@ class Linear:
 
     Attributes:
         problem: for `newton`.
-        weights: the parameter behind its weights, [1, d].
+        weights: the parameter behind its weights, [C, d].
         coefficients: parameters behind its coefficients, in order, p numbers together.
         free: the parameter behind the link's free shape parameters, [P].
     """
@@ -68,12 +69,17 @@ def is_linear(network: Network, batch: Batch) -> bool:
 
     One linear channel, differences, everyone alike, a shared link, noise that shifts logits by few coefficients.
     """
+    return type(network.population) is EveryoneModule and _linear_channels(network, batch)
+
+
+def _linear_channels(network: Network, batch: Batch) -> bool:
+    """`is_linear`, but for any number of channels, whoever they belong to."""
     head, outcomes = network.head, list(network.outcomes)
-    if not (type(head) is Layered and head.linear and head.channels == head.width == 1):
+    if not (type(head) is Layered and head.linear and head.channels == network.population.channels):
         return False
     if len(list(head.parameters())) > 1:  # a bias
         return False
-    if not (type(network.kernel) is DifferenceModule and type(network.population) is EveryoneModule):
+    if not (head.width == 1 and type(network.kernel) is DifferenceModule):
         return False
     if not (len(outcomes) == 1 and type(outcomes[0]) is Choice and type(outcomes[0].shape) is LinkModule):
         return False
@@ -82,8 +88,19 @@ def is_linear(network: Network, batch: Batch) -> bool:
 
 def linear_of(network: Network, batch: Batch) -> Linear | None:
     """The network as a linear problem, or None where `is_linear` says no."""
-    if not is_linear(network, batch):
-        return None
+    return _linear(network, batch) if is_linear(network, batch) else None
+
+
+def components_of(network: Network, batch: Batch) -> Linear | None:
+    """The components of a mixture as channels of one linear problem; None where they are not linear.
+
+    Its weights are those of the comparisons: who belongs where makes them weights of the channels.
+    """
+    mixed = type(network.population) is MixtureModule and _linear_channels(network, batch)
+    return _linear(network, batch) if mixed else None
+
+
+def _linear(network: Network, batch: Batch) -> Linear:
     head, choice, rows = network.head, network.choice, batch.pairs
     assert isinstance(head, Layered) and rows is not None
     columns, offset, coefficients = _columns(network, rows)

@@ -42,6 +42,11 @@ class MixtureModule(PopulationModule):
         """Log-probabilities of the components, [K]."""
         return torch.log_softmax(self.free_shares, dim=0)
 
+    @torch.no_grad()
+    def count(self, share: Tensor) -> None:
+        """Shares of the components from who belongs where, [U, K]: their mode under `penalty`."""
+        self.free_shares.copy_(torch.log(share.sum(0) + 1))
+
     def units(self, rows: Judgments) -> Tensor | None:
         """Unit codes of judgments, [n]; None where each judgment is a unit of its own."""
         if self.unit == "record":
