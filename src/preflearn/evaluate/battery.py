@@ -16,7 +16,7 @@ from preflearn.errors import NotComputable
 from preflearn.evaluate import calibration, metrics
 from preflearn.evaluate.clusters import Clusters
 from preflearn.evaluate.figures import Interval
-from preflearn.evaluate.intervals import Floats, Settings, percentile, wilson
+from preflearn.evaluate.intervals import Floats, Settings, wilson
 from preflearn.evaluate.labels import Labels
 from preflearn.evaluate.resampling import Cells, Resamples, Statistic, Total
 from preflearn.evaluate.scores import FIGURES
@@ -134,14 +134,12 @@ class Battery:
         at_bound = any(bound is not None and abs(value - bound) < 1e-12 for bound in (low, high))
         replicates = tuple(_ratios(a, b)[:, 0] for a, b in zip(top.resampled, bottom.resampled, strict=True))
 
-        def ends(way: int, level: float) -> Interval:
-            if at_bound and name == "accuracy":
-                return wilson(round(value), min(self.resamples.effective), self.resamples.settings.level)
-            if at_bound:
+        def extreme(way: int, level: float) -> Interval:
+            if name != "accuracy":
                 raise NotComputable("every prediction is perfect, so resampling shows no spread")
-            return percentile(replicates[way], level)
+            return wilson(round(value), min(self.resamples.effective), self.resamples.settings.level)
 
-        return _within(self.resamples.statistic(value, n, replicates, ends), low, high)
+        return _within(self.resamples.statistic(value, n, replicates, extreme if at_bound else None), low, high)
 
     def _ece(self) -> Statistic:
         gaps, total = self.totals["gaps"], self.totals["calibrated"]
@@ -184,11 +182,10 @@ class Battery:
             metrics.mirrored_area(m, e) + shift for m, e in zip(mass.resampled, edge.resampled, strict=True)
         )
 
-        def ends(way: int, level: float) -> Interval:
-            if self.area in (0.0, 1.0):
-                raise NotComputable("both classes are separated perfectly, so resampling shows no spread")
-            return percentile(replicates[way], level)
+        def extreme(way: int, level: float) -> Interval:
+            raise NotComputable("both classes are separated perfectly, so resampling shows no spread")
 
+        ends = extreme if self.area in (0.0, 1.0) else None
         return _within(self.resamples.statistic(self.area, self.n_decided, replicates, ends), 0.0, 1.0)
 
     def bins(self) -> tuple[calibration.Bin, ...]:

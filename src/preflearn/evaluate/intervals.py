@@ -85,11 +85,10 @@ def stretched(value: float, ends: Interval, by: float) -> Interval:
     return Interval(min(low, value - by * (value - low)), max(high, value + by * (high - value)))
 
 
-def two_way_stretch(first: float, second: float, both: float) -> float:
-    """How much wider an interval must be that respects two crossed clusterings than the wider of the one-way ones.
+def two_way_variance(first: float, second: float, both: float) -> float:
+    """Variance of a figure whose rows share two crossed clusterings: V1 + V2 - V12.
 
-    The two-way variance is V1 + V2 - V12 (V12: clusters are the cells of the crossing), and at least the larger of the
-    one-way variances, which also settles the cases where the difference is not positive.
+    It is at least the larger of the one-way variances, which also settles cases where the difference is not positive.
 
     Args:
         first, second, both: variances of one figure, clustered by the first, by the second, by the cells.
@@ -97,8 +96,7 @@ def two_way_stretch(first: float, second: float, both: float) -> float:
     Source: Cameron, Gelbach and Miller (2011), Robust inference with multiway clustering, J. Business & Economic
     Statistics 29, 238-249; the lower bound as in MacKinnon, Nielsen and Webb (2024), arXiv:2406.08880 (abstracts read).
     """
-    one_way = max(first, second)
-    return math.sqrt(max(1.0, (first + second - both) / one_way)) if one_way > 0 else 1.0
+    return max(first + second - both, first, second)
 
 
 def cell_sums(code: Ints, size: int, values: Floats, block: Ints, blocks: int) -> Floats:
@@ -282,16 +280,25 @@ class Bootstrap:
         return np.concatenate([np.asarray(block @ sums) for block in self.weights()])
 
 
-def percentile(replicates: Floats, level: float = 0.95) -> Interval:
-    """Percentile interval of resampled values; resamples in which the statistic does not exist (NaN) are left out.
+def existing(replicates: Floats) -> Floats:
+    """Values of the resamples in which the statistic exists (is not NaN).
 
     Raises:
-        NotComputable: fewer than nine in ten resamples have a value.
-
-    Source: Efron (1979), Bootstrap methods: another look at the jackknife, Annals of Statistics 7, 1-26.
+        NotComputable: fewer than nine in ten have a value.
     """
     finite = replicates[np.isfinite(replicates)]
     if finite.size < 0.9 * replicates.size or not finite.size:
         raise NotComputable("too few clusters hold such judgments to resample them")
-    low, high = np.quantile(finite, [0.5 - level / 2, 0.5 + level / 2])
+    return finite
+
+
+def percentile(replicates: Floats, level: float = 0.95) -> Interval:
+    """Percentile interval of resampled values; resamples in which the statistic does not exist (NaN) are left out.
+
+    Raises:
+        NotComputable: see `existing`.
+
+    Source: Efron (1979), Bootstrap methods: another look at the jackknife, Annals of Statistics 7, 1-26.
+    """
+    low, high = np.quantile(existing(replicates), [0.5 - level / 2, 0.5 + level / 2])
     return Interval(float(low), float(high))

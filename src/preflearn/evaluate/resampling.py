@@ -5,6 +5,7 @@ Knows sums per cluster and statistics of them; nothing about comparisons or mode
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,10 +24,12 @@ from preflearn.evaluate.intervals import (
     Units,
     cell_sums,
     cluster_sums,
+    existing,
     expanded,
     percentile,
+    quantile_t,
     stretched,
-    two_way_stretch,
+    two_way_variance,
 )
 
 Ends = Callable[[int, float], Interval]
@@ -140,22 +143,31 @@ class Resamples:
     def interval(self, value: float, replicates: Sequence[Floats], ends: Ends | None = None) -> Interval:
         """Interval of a statistic from its resampled values.
 
+        One way: percentiles, at a level that allows for few clusters. Two ways: a t interval with the two-way variance
+        and the degrees of freedom of the way with fewer clusters.
+
         Args:
             value: the estimate.
             replicates: for each way [replicates], with the cells of the crossing last.
-            ends: how ends follow from the resamples of one way; default: percentiles.
+            ends: how ends follow from the resamples of one way, where percentiles or a t interval would be wrong; with
+                two ways the wider ones are stretched by the ratio of the standard errors.
 
         Raises:
             NotComputable: see `require`; or the statistic does not exist in too many resamples.
         """
         self.require()
-        make = ends or (lambda way, level: percentile(replicates[way], level))
         if len(self.ways) == 1:
-            return make(0, self.levels[0])
-        spread = [_variance(one) for one in replicates]
-        wider = int(spread[1] > spread[0])
-        # The smaller number of clusters decides how far the variance itself can be trusted.
-        return stretched(value, make(wider, max(self.levels)), two_way_stretch(*spread))
+            return ends(0, self.levels[0]) if ends else percentile(replicates[0], self.levels[0])
+        first, second, both = (
+            float(existing(one).var()) * size / (size - 1) for one, size in zip(replicates, self.effective, strict=True)
+        )
+        variance = two_way_variance(first, second, both)
+        if ends is None:
+            half = quantile_t(self.settings.level, min(self.effective[:2]) - 1) * math.sqrt(variance)
+            return Interval(value - half, value + half)
+        one_way = max(first, second)
+        wider = ends(int(second > first), max(self.levels))
+        return stretched(value, wider, math.sqrt(variance / one_way) if one_way > 0 else 1.0)
 
     def statistic(self, value: float, n: int, replicates: tuple[Floats, ...], ends: Ends | None = None) -> Statistic:
         """A statistic whose interval comes from its resampled values."""
@@ -171,16 +183,16 @@ class Resamples:
         value = one.value - other.value
         replicates = tuple(a - b for a, b in zip(one.replicates, other.replicates, strict=True))
 
-        def ends(way: int, level: float) -> Interval:
-            if np.nanmax(replicates[way]) - np.nanmin(replicates[way]) < 1e-12:
+        def interval() -> Interval:
+            self.require()
+            if all(np.ptp(existing(each)) < 1e-12 for each in replicates):
                 raise NotComputable("it is the same in every resample")
-            low, high = percentile(replicates[way], level)
             if not one.bias or not other.bias:
-                return Interval(low, high)
-            centre = float(np.nanmean(replicates[way])) - value
-            return Interval(low - centre - one.bias[way], high - centre + other.bias[way])
+                return self.interval(value, replicates)
+            low, high = self.interval(value, [each - existing(each).mean() + value for each in replicates])
+            return Interval(low - max(one.bias), high + max(other.bias))
 
-        return self.statistic(value, one.n, replicates, ends)
+        return Statistic(value, one.n, None, replicates, interval)
 
 
 def distinct(ways: Sequence[Clusters]) -> tuple[Clusters, ...]:
@@ -206,8 +218,3 @@ def _per_unit(column: Floats | Cells, units: Units) -> Floats:
     if isinstance(column, Cells):
         return cell_sums(units.code, units.size, *column)
     return cluster_sums(units.code, units.size, column if column.ndim == 2 else column[:, None])
-
-
-def _variance(replicates: Floats) -> float:
-    finite = replicates[np.isfinite(replicates)]
-    return float(finite.var(ddof=1)) if finite.size > 1 else 0.0

@@ -185,11 +185,12 @@ def ties_sentence(label: Labels, known: bool) -> str:
 def interval_sentence(ways: Sequence[Clusters], settings: Settings) -> str:
     """How intervals are made."""
     what = ["judgments" if way.name == ROWS else f"{way.size:,} values of {way.name}" for way in ways]
-    crossed = "; two-way: variances of both less that of their cells" if len(what) > 1 else ""
+    made = "percentile bootstrap (widened for few clusters)"
+    if len(what) > 1:
+        made = "t intervals with two-way bootstrap variances (both ways, less that of their cells)"
     return (
-        f"{settings.level:.0%} percentile bootstrap (widened for few clusters) over {' and '.join(what)}{crossed}, "
-        f"{settings.n_bootstrap:,} resamples, seed {settings.seed} (ece allows for its upward "
-        "bias)"
+        f"{settings.level:.0%} {made} over {' and '.join(what)}, {settings.n_bootstrap:,} resamples, "
+        f"seed {settings.seed} (ece allows for its upward bias)"
     )
 
 
