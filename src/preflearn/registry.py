@@ -41,7 +41,7 @@ class Method:
 
 
 _METHODS: dict[str, Method] = {}
-_CATALOGUES = ("preflearn.catalogue.ranking", "preflearn.catalogue.models")
+_CATALOGUES = ("preflearn.catalogue.ranking", "preflearn.catalogue.models", "preflearn.catalogue.models_people")
 """Modules of plain data that call `register`."""
 
 
