@@ -1,0 +1,215 @@
+"""What the figures say, in sentences made from them: a difference is one where its paired interval excludes 0."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal
+
+Verdict = Literal["better", "worse", "open"]
+
+BASELINE = "bradley_terry"
+LABEL_NOISE = frozenset({"reliability", "flips"})
+"""Recipes that learn about people how often they err, not what they like."""
+
+
+def situations(units: str) -> dict[str, str]:
+    """Situation -> words."""
+    return {
+        "new_prompt": f"{units} unseen, annotators known",
+        "new_both": f"{units} and annotators unseen",
+        "new_annotator": f"{units} known, annotators unseen",
+        "known": f"{units} and annotators known",
+    }
+
+
+def verdict(difference: Mapping[str, Any] | None, *, higher_is_better: bool = False) -> Verdict:
+    """Whether a paired difference to the baseline has an interval on one side of 0, and on which."""
+    if not difference or difference["low"] is None or difference["high"] is None:
+        return "open"
+    low, high = difference["low"], difference["high"]
+    if low > 0 or high < 0:
+        return "better" if (low > 0) == higher_is_better else "worse"
+    return "open"
+
+
+def is_recipe(name: str) -> bool:
+    """Whether a model is a recipe with the encoder of all (and not Bradley-Terry with another one)."""
+    return "(" not in name
+
+
+def signed(figure: Mapping[str, Any], digits: int = 3) -> str:
+    """A difference with its interval."""
+    if figure["low"] is None:
+        return f"{figure['value']:+.{digits}f}"
+    return f"{figure['value']:+.{digits}f} [{figure['low']:+.{digits}f}, {figure['high']:+.{digits}f}]"
+
+
+def share(figure: Mapping[str, Any], digits: int = 3) -> str:
+    """A figure with its interval."""
+    if figure["value"] is None:
+        return "-"
+    if figure["low"] is None:
+        return f"{figure['value']:.{digits}f}"
+    return f"{figure['value']:.{digits}f} [{figure['low']:.{digits}f}, {figure['high']:.{digits}f}]"
+
+
+def listed(names: Iterable[str]) -> str:
+    """Names as code, joined."""
+    parts = list(names)
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}" if parts else "none"
+
+
+def sides(models: Mapping[str, Any], key: str = "log_loss") -> dict[Verdict, list[str]]:
+    """Recipes by whether they are better or worse than the baseline, best first."""
+    found: dict[Verdict, list[str]] = {"better": [], "worse": [], "open": []}
+    others = [name for name in models if name != BASELINE and is_recipe(name)]
+    for name in sorted(others, key=lambda name: models[name]["differences"][key]["value"]):
+        found[verdict(models[name]["differences"][key], higher_is_better=key in ("accuracy", "auc"))].append(name)
+    return found
+
+
+def about_taste(entry: Mapping[str, Any], name: str) -> bool:
+    """Whether a recipe learns what single people or groups like."""
+    if name in LABEL_NOISE or name not in entry["recipes"]:
+        return False
+    return bool(entry["recipes"][name]["personal"]) or name in ("groups", "attributes")
+
+
+# -- one data set ------------------------------------------------------------------------------------------------------
+
+
+def sentences(entry: Mapping[str, Any]) -> list[str]:
+    """What the figures of one data set say."""
+    out = [_level(entry), _features(entry)]
+    words = situations(entry["units"])
+    out += [_situation(entry["situations"][name], words[name]) for name in words if name in entry["situations"]]
+    out += [_curve(entry), *_groups(entry), conclusion(entry)]
+    return [one for one in out if one]
+
+
+def _level(entry: Mapping[str, Any]) -> str:
+    found = entry["situations"]["new_prompt"]
+    figures = found["models"][BASELINE]["figures"]
+    told = f"Bradley-Terry is right about {share(figures['accuracy'])} of the judgments on unseen {entry['units']}"
+    lower, upper = found["ceiling"]["lower"], found["ceiling"]["upper"]
+    if lower["value"] is None or upper["value"] is None:
+        return f"{told}; pairs were not judged often enough to say what is attainable."
+    own = found["ceiling"]["models"][BASELINE]["value"]
+    return (
+        f"{told}; where others judged the same pair ({own:.3f} there), their majority is right about "
+        f"{lower['value']:.3f} and nothing that treats all alike can exceed {upper['value']:.3f}."
+    )
+
+
+def _features(entry: Mapping[str, Any]) -> str:
+    models = entry["situations"]["new_prompt"]["models"]
+    parts = [
+        f"{name.partition('(')[2].rstrip(')')} {share(scores['figures']['accuracy'])} "
+        f"({signed(scores['differences']['accuracy'])})"
+        for name, scores in models.items()
+        if not is_recipe(name)
+    ]
+    return (
+        f"Accuracy with other features, and the difference to {entry['encoder']}: {'; '.join(parts)}." if parts else ""
+    )
+
+
+def _situation(found: Mapping[str, Any], words: str) -> str:
+    models = found["models"]
+    by = sides(models)
+    told = []
+    for side, word in (("better", "lower"), ("worse", "higher")):
+        if by[side]:  # type: ignore[index]
+            named = [f"`{name}` ({signed(models[name]['differences']['log_loss'])})" for name in by[side]]  # type: ignore[index]
+            told.append(f"{word} log loss than Bradley-Terry: {listed(named)}")
+    if by["open"]:
+        told.append(f"not told apart: {listed(f'`{name}`' for name in by['open'])}")
+    start = f"With {words} ({found['judgments']:,} judgments)"
+    return f"{start}, {'; '.join(told)}." if told else ""
+
+
+def _curve(entry: Mapping[str, Any]) -> str:
+    ahead, never, people = [], [], 0
+    for name, curve in entry["curves"].items():
+        if not about_taste(entry, name) or "points" not in curve:
+            continue
+        people = curve["annotators"]
+        first = next(
+            (point for point in curve["points"] if verdict(point["log_loss_lead"]) == "better"),
+            None,
+        )
+        last = curve["points"][-1]
+        if verdict(last["log_loss_lead"]) == "better" and first is not None:
+            ahead.append(f"`{name}` from {first['labels']} on ({signed(last['log_loss_lead'])} at {last['labels']})")
+        else:
+            never.append(f"`{name}`")
+    if not people:
+        return ""
+    start = f"New annotators ({people:,} with enough judgments), by labels of their own"
+    said = f"ahead of Bradley-Terry in log loss: {listed(ahead)}" if ahead else "no recipe gets ahead of Bradley-Terry"
+    return f"{start}: {said}{f'; not ahead at the end: {listed(never)}' if ahead and never else ''}."
+
+
+def _groups(entry: Mapping[str, Any]) -> list[str]:
+    found = entry["situations"]["new_prompt"]
+    out = []
+    for column, groups in found["by"].items():
+        worst = {name: one["accuracy"] for name, one in groups["worst"].items() if is_recipe(name)}
+        known = {name: one for name, one in worst.items() if one["figure"]["value"] is not None}
+        if BASELINE not in known:
+            continue
+        best = max(known, key=lambda name: (known[name]["figure"]["value"], name == BASELINE))
+        told = f"Worst of {groups['eligible']} values of {column}: {known[BASELINE]['group']} with accuracy "
+        told += share(known[BASELINE]["figure"])
+        if best != BASELINE:
+            told += f"; with `{best}` the worst is {known[best]['group']} with {share(known[best]['figure'])}"
+        out.append(f"{told}.")
+    return out
+
+
+def conclusion(entry: Mapping[str, Any]) -> str:
+    """Whether knowing who asks pays on this data set, from the intervals."""
+    words = situations(entry["units"])
+    pays, costs = [], []
+    for name, word in words.items():
+        if name not in entry["situations"]:
+            continue
+        by = sides(entry["situations"][name]["models"])
+        if better := [one for one in by["better"] if about_taste(entry, one)]:
+            figure = entry["situations"][name]["models"][better[0]]["differences"]["log_loss"]
+            pays.append(f"with {word} (best: `{better[0]}`, {signed(figure)})")
+        elif worse := [one for one in by["worse"] if about_taste(entry, one)]:
+            costs.append(f"with {word} ({listed(f'`{one}`' for one in worse)} worse)")
+    tried = [name for name in entry["recipes"] if about_taste(entry, name)]
+    if not tried:
+        return "No recipe that learns about people applies here."
+    told = []
+    told.append(f"Knowing who asks pays {'; '.join(pays)}" if pays else "Knowing who asks pays nowhere here")
+    if costs:
+        told.append(f"it does not, and costs, {'; '.join(costs)}")
+    return f"**{'. '.join(one[0].upper() + one[1:] for one in told)}.**"
+
+
+# -- all of them -------------------------------------------------------------------------------------------------------
+
+
+def overall(record: Mapping[str, Any]) -> list[str]:
+    """One sentence per data set, and one on chance."""
+    out = [f"{entry['title']}. {conclusion(entry)}" for entry in record.values()]
+    intervals = sum(
+        len(found["models"]) - 1
+        for entry in record.values()
+        for found in entry["situations"].values()
+        if found["models"]
+    )
+    return [
+        *out,
+        f"The page holds {intervals:,} paired differences of log loss; were nothing different anywhere, about "
+        f"{round(0.05 * intervals)} of their 95 % intervals would exclude 0.",
+    ]
+
+
+def common(record: Mapping[str, Any]) -> Sequence[str]:
+    """Recipes of any data set, in the order of the alphabet, the baseline first."""
+    names = {name for entry in record.values() for name in entry["recipes"] if is_recipe(name)}
+    return [BASELINE, *sorted(names - {BASELINE})] if names else []
