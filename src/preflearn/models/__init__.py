@@ -12,7 +12,19 @@ except ImportError:
 
     raise MissingDependency("torch", "torch") from None
 
-from preflearn.models import automatic, control, fitting, heads, kernels, noise, outcomes, population, profile
+from preflearn.models import (
+    automatic,
+    control,
+    fitting,
+    heads,
+    kernels,
+    noise,
+    outcomes,
+    population,
+    profile,
+    reweighted,
+    warm_start,
+)
 from preflearn.models.composed import Composed
 from preflearn.models.saved import load
 
@@ -28,4 +40,6 @@ __all__ = [
     "outcomes",
     "population",
     "profile",
+    "reweighted",
+    "warm_start",
 ]

@@ -38,4 +38,8 @@ class Auto(Part):
         if network.population.fitting != "full_batch":
             suited: FullBatch = from_spec(network.population.fitting, "fitting")
             return suited
+        for outcome in network.outcomes:
+            if isinstance(outcome.fitting, str):
+                needed: FullBatch = from_spec(outcome.fitting, "fitting")
+                return needed
         return FullBatch(starts=self.starts or (3 if network.population.channels > 1 else 1))

@@ -260,10 +260,12 @@ class OutcomeModule(nn.Module):
 
     Attributes:
         personal: something is known about single annotators, so `acquaint` does something.
+        fitting: the way of fitting that this outcome needs; None = any.
     """
 
     table: str = "comparisons"
     """The judgments it reads."""
+    fitting: str | None = None
     personal: bool = False
 
     def prepare(self, batch: Batch) -> None:

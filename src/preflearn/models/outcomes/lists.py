@@ -127,14 +127,47 @@ class ListPairs(_ListPart):
         return result
 
 
+class LambdaModule(ListModule):
+    """Pairs weighed by the model's own order, or, while they are held, by weights of an earlier one.
+
+    Attributes:
+        held: weights for the lists of one batch, [n, Z, K, K].
+    """
+
+    fitting = "reweighted"
+
+    def __init__(self, beta: float) -> None:
+        super().__init__(self._weighed)
+        self.beta = beta
+        self.held: Tensor | None = None
+
+    def _weighed(self, ranks: Tensor, utility: Tensor, mask: Tensor) -> Tensor:
+        if self.held is not None:
+            held: Tensor = listwise.pair_derivatives(self.held.to(utility.dtype), utility, self.beta).log_prob
+            return held
+        gain = win_share(listwise.relevance_of_ranks(ranks), mask)
+        result: Tensor = listwise.lambda_weighted(gain, utility, mask, beta=self.beta)
+        return result
+
+    def weights(self, utility: Tensor, rows: Lists, *, alike: bool = False) -> Tensor:
+        """Weights of pairs by the order of ``utility [n, K, Z]``, or 1 for all pairs, [n, Z, K, K]."""
+        relevance = listwise.relevance_of_ranks(rows.ranks[:, None, :])
+        mask, u = rows.mask[:, None, :], utility.transpose(1, 2)
+        if alike:
+            same: Tensor = listwise.pair_weights(relevance, u, mask)
+            return same
+        found: Tensor = listwise.lambda_weights(win_share(relevance, mask), u, mask)
+        return found
+
+
 @part("outcome", "lambda")
 @dataclass(frozen=True)
 class LambdaPairs(_ListPart):
     """LiPO's lambda loss: pairs weighed by what exchanging them would change in the DCG of the model's own order.
 
     Gains need relevances in [0, 1]: here the share of the others in the list that a response beats (ties half), the
-    paper's mean win probability where wins are certain. The weights follow the model: not a likelihood, not convex, and
-    the top of the list counts most.
+    paper's mean win probability where wins are certain. The top of the list counts most. Weights follow the model, so
+    this is no likelihood and has no value to descend: the fitting `reweighted` (the default) holds them for a while.
 
     Attributes:
         beta: inverse temperature of the utilities.
@@ -144,10 +177,8 @@ class LambdaPairs(_ListPart):
 
     beta: float = 1.0
 
-    def _likelihood(self, ranks: Tensor, utility: Tensor, mask: Tensor) -> Tensor:
-        gain = win_share(listwise.relevance_of_ranks(ranks), mask)
-        result: Tensor = listwise.lambda_weighted(gain, utility, mask, beta=self.beta)
-        return result
+    def build(self, shape: Shape) -> OutcomeModule:
+        return LambdaModule(self.beta)
 
 
 @part("outcome", "skips")
