@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
+
 from preflearn.models import em  # noqa: F401 - a population may name it
 from preflearn.models.base import Part
 from preflearn.models.batch import Batch
@@ -27,7 +29,12 @@ class Auto(Part):
     starts: int | None = None
 
     def fit(self, network: Network, batch: Batch, seed: int) -> Report:
-        """Fit `network` in place."""
+        """Fit `network` in place; one without parameters stays as it is."""
+        if not network.learns:
+            with torch.no_grad():
+                cost = network.objective(batch)
+                value = float(cost.per_unit.sum() + cost.extra + cost.penalty)
+            return Report(value, 0, True, (value,))
         report: Report = self.chosen(network, batch).fit(network, batch, seed)
         return report
 

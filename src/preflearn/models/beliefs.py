@@ -15,6 +15,7 @@ from preflearn.data import PreferenceData
 from preflearn.errors import NotComputable
 from preflearn.models.answers import Answers
 from preflearn.models.batch import Batch, taken
+from preflearn.models.linear import is_linear
 from preflearn.models.network import Network
 from preflearn.models.posterior import Posterior, by_laplace, posterior_of
 from preflearn.protocols import Uncertainty
@@ -58,7 +59,8 @@ class Beliefs(Answers):
             batch: the training judgments.
             tuned_on: the training data, where the encoder changed since `batch` was made.
         """
-        known = self.posterior == "model" and network.information is not None
+        # A fitting of several stages may leave the second derivatives of an earlier one.
+        known = self.posterior == "model" and network.information is not None and is_linear(network, batch)
         self._posterior, self._training = None, _Training(network, None if known else batch, tuned_on)
 
     def _encoded(self, batch: Batch, data: PreferenceData) -> Batch:

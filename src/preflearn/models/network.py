@@ -254,6 +254,11 @@ class Network(nn.Module):
         parts += [outcome.penalty() for outcome in self.outcomes]  # type: ignore[operator]
         return torch.stack([p.reshape(()) for p in parts]).sum()
 
+    @property
+    def learns(self) -> bool:
+        """Whether there is any number to find."""
+        return any(p.requires_grad and p.numel() for p in self.parameters())
+
     # -- before and after the fit --------------------------------------------------------------------------------------
 
     def prepare(self, batch: Batch) -> None:

@@ -59,7 +59,8 @@ class Posterior:
         """Networks drawn from the posterior; each is valid until the next (one copy is changed in place).
 
         Args:
-            network: the fitted one; rows that its tables gained since the fit do not vary.
+            network: the fitted one, or the same without its noise; rows that its tables gained since the fit do not
+                vary.
             n: number of draws.
             seed: of the draws.
             mirrored: follow every draw by its mirror image, so that means have no error of first order.
@@ -67,15 +68,15 @@ class Posterior:
         random = np.random.default_rng([seed, 15_485_863])
         drawn = copy.deepcopy(network)
         places = dict(drawn.named_parameters())
-        fitted = {name: places[name].detach().clone() for name in self.factors}
+        fitted = {name: places[name].detach().clone() for name in self.factors if name in places}
         z = np.zeros(self.rank)
         for number in range(n):
             z = -z if mirrored and number % 2 else random.standard_normal(self.rank)
             with torch.no_grad():
-                for name, factor in self.factors.items():
+                for name, start in fitted.items():
+                    factor, target = self.factors[name], places[name]
                     moved = torch.from_numpy(np.tensordot(z.astype(factor.dtype), factor, axes=1))
-                    target = places[name]
-                    target.copy_(fitted[name])
+                    target.copy_(start)
                     target[tuple(slice(size) for size in moved.shape)] += moved.to(target.dtype)
             yield drawn
 
@@ -93,6 +94,8 @@ def posterior_of(
             model says (a sandwich). By default the model is believed.
         refits: their number, for networks that are not linear.
     """
+    if not network.learns:
+        return Posterior({})  # nothing was learned, so nothing is uncertain
     linear = linear_of(network, batch)
     if linear is None:
         return by_refits(network, batch, seed, clusters=clusters, refits=refits)
@@ -177,7 +180,7 @@ def by_refits(
         pulls = {name: width * torch.from_numpy(random.standard_normal(width.shape)) for name, width in widths.items()}
 
         def value(factor: Tensor = factor, pulls: Mapping[str, Tensor] = pulls) -> Tensor:
-            torch.manual_seed(seed)  # an objective that draws latent tastes draws the same ones each time
+            torch.default_generator.manual_seed(seed)  # latent tastes, where they are drawn, are the same each time
             cost = again.objective(data)
             loss = (factor * cost.per_unit.double()).sum() + cost.extra + cost.penalty
             for name, pull in pulls.items():

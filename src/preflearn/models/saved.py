@@ -109,7 +109,7 @@ def load(path: str | Path) -> Composed:
     model.version_ = document["version"]
     model.training_fingerprints_ = tensors.get("training_fingerprints")
     factors = {key.partition(".")[2]: value for key, value in tensors.items() if key.startswith("posterior.")}
-    model.restored(Posterior(factors) if factors else None)
+    model.restored(Posterior(factors) if factors or not network.learns else None)
     return model
 
 
