@@ -15,13 +15,15 @@ from torch import Tensor, nn
 
 from preflearn.data import PreferenceData
 from preflearn.data.arrays import codes
+from preflearn.data.columns import attach, qualified, resolve
+from preflearn.data.fingerprints import row_fingerprints
 from preflearn.errors import InputError, NotSupported
 from preflearn.models.assemble import Assembled, Features, assemble
 from preflearn.models.base import OutcomePart
 from preflearn.models.batch import Batch, Ratings, Who
 from preflearn.models.network import Network
 from preflearn.models.outcomes import Comparisons
-from preflearn.models.plan import Plan
+from preflearn.models.plan import Plan, of_one_criterion
 from preflearn.models.vocabulary import Vocabulary
 from preflearn.protocols import OutcomeProbabilities, Rate
 
@@ -32,9 +34,11 @@ class Answers:
     """The answering half of `Composed`; the fitting half provides the attributes and `_features`."""
 
     noise: Any
+    criterion: str | None
     network_: Network
     vocabulary_: Vocabulary
     plan_: Plan
+    training_fingerprints_: npt.NDArray[np.uint64] | None
 
     def _fitted(self) -> None:
         if not hasattr(self, "network_"):
@@ -113,11 +117,12 @@ class Answers:
     def utility(self, data: PreferenceData, *, annotator: str | None = None) -> Floats:
         """Utility of each row of `data.responses`, [n], in logits: to a stranger, or to a known annotator.
 
-        Where components are mixed as probabilities it is their mean utility.
+        Where components are mixed as probabilities it is their mean utility. No context is given. What groups people
+        is read from the annotator's row in `data`; what groups responses or prompts, from theirs.
 
         Raises:
             NotSupported: the model allows cyclic preferences.
-            InputError: the annotator is not known to the model.
+            InputError: the annotator is not known to the model, or it looks at prompts and a response has none.
         """
         rows, batch = self._responses(data, annotator)
         with torch.no_grad():
@@ -148,10 +153,19 @@ class Answers:
         prompt = codes(
             data.select("responses", ["prompt_id"]).collect()["prompt_id"], data.prompts["prompt_id"].to_list()
         )
-        nowhere = {alias: torch.full((n,), -1) for alias in self.vocabulary_.columns}
+        if self.plan_.prompts and (prompt < 0).any():
+            raise InputError(
+                f"{int((prompt < 0).sum()):,} responses have no prompt, and this model looks at it.",
+                row=int(np.argmax(prompt < 0)),
+                column="responses.prompt_id",
+                cure="Keep only responses with a prompt.",
+            )
+        codes_of = {alias: torch.tensor(self._code(data, alias, annotator)) for alias in self.vocabulary_.columns}
+        if self.plan_.contexts:
+            codes_of["context_row"] = torch.full((n,), -1)
         nothing = torch.full((n,), torch.nan, dtype=torch.float64)
         rows = Ratings(
-            Who(who, torch.tensor(prompt), nowhere),
+            Who(who, torch.tensor(prompt), codes_of),
             item=torch.arange(n),
             value=nothing,
             label=torch.full((n,), -1),
@@ -160,6 +174,21 @@ class Answers:
         )
         empty = assemble(data, features, self.vocabulary_, (), answers=False, dtype=torch.float64).batch
         return rows, replace(empty, ratings=rows)
+
+    def _code(self, data: PreferenceData, alias: str, annotator: str | None) -> npt.NDArray[np.int64]:
+        """Codes of a column for every response as one annotator would be asked about it, [n]; -1 = not known."""
+        known, name = self.vocabulary_.columns[alias], self.vocabulary_.names[alias]
+        n, table = data.height("responses"), self.plan_.tables[0]
+        try:
+            via, column = resolve(data, table, qualified(table, name))
+        except InputError:
+            return np.full(n, -1)  # not recorded here
+        if via in ("prompts", "responses"):
+            return codes(attach(data, "responses", {"__code": f"{via}.{column}"}).collect()["__code"], known)
+        if via == "annotators" and annotator is not None and column in data.columns("annotators"):
+            own = data.annotators.filter(pl.col("annotator_id").cast(pl.String) == annotator)[column]
+            return np.full(n, codes(own, known)[0] if len(own) else -1)
+        return np.full(n, -1)
 
     def rate(self, data: PreferenceData) -> Rate:
         """Predicted rating of each row of `data.ratings` (values ignored): mean and sd [n] on the criterion's scale.
@@ -206,13 +235,15 @@ class Answers:
         self._fitted()
         if not self.network_.personal:
             raise NotSupported("this model treats everyone alike, so there is nothing to learn about one person.")
+        if not self.plan_.many_criteria or self.criterion is not None:
+            labelled = of_one_criterion(labelled, self.plan_.tables, self.criterion)
         tables = [table for table in self.plan_.tables if labelled.height(table)]
         newcomers = self._newcomers(labelled, tables)
         adapted = copy.copy(self)
         adapted.network_ = copy.deepcopy(self.network_)
         known = self.vocabulary_.annotators
         adapted.vocabulary_ = replace(self.vocabulary_, annotators=(*known, *newcomers))
-        batch = assemble(
+        assembled = assemble(
             labelled,
             adapted._features(labelled, tables),
             adapted.vocabulary_,
@@ -220,7 +251,11 @@ class Answers:
             answers=True,
             need_prompts=self.plan_.prompts,
             dtype=torch.float64,
-        ).batch
+        )
+        batch, learned = assembled.batch, fingerprints(labelled, assembled)
+        if learned is not None:
+            before = self.training_fingerprints_
+            adapted.training_fingerprints_ = learned if before is None else np.union1d(before, learned)
         places: Tensor = torch.arange(len(known), len(known) + len(newcomers))
         if len(newcomers):
             batch = adapted.network_.relabelled(batch)
@@ -251,6 +286,14 @@ class Answers:
                 cure="Fit again with all their judgments, or give only those of new people.",
             )
         return names
+
+
+def fingerprints(data: PreferenceData, assembled: Assembled) -> npt.NDArray[np.uint64] | None:
+    """Fingerprints of the comparisons that are learned from, sorted; None where there are none."""
+    if "comparisons" not in assembled.rows:
+        return None
+    rows = assembled.rows["comparisons"].tolist()
+    return np.unique(row_fingerprints(data.replace(comparisons=data.comparisons[rows])))
 
 
 def sides(outcomes: Sequence[str]) -> tuple[list[int], list[int]]:

@@ -16,9 +16,9 @@ import torch
 from preflearn._version import __version__
 from preflearn.backbones import Tunable, encoder_of
 from preflearn.data import PreferenceData
-from preflearn.data.fingerprints import row_fingerprints
 from preflearn.errors import InputError, NotComputable
-from preflearn.models.assemble import Assembled, Features, assemble
+from preflearn.models.assemble import Assembled, Contexts, Features, assemble
+from preflearn.models.answers import fingerprints
 from preflearn.models.automatic import Auto
 from preflearn.models.base import Part
 from preflearn.models.batch import Batch
@@ -151,10 +151,7 @@ class Composed(Beliefs):
         self.left_out_ = dict(assembled.left_out)
         self.notes_ = [*notes, *self.report_.notes]
         self.version_ = __version__
-        self.training_fingerprints_ = None
-        if "comparisons" in assembled.rows:
-            rows = assembled.rows["comparisons"].tolist()
-            self.training_fingerprints_ = np.unique(row_fingerprints(data.replace(comparisons=data.comparisons[rows])))
+        self.training_fingerprints_ = fingerprints(data, assembled)
         return self
 
     def _choose_ridge(self, network: Network, batch: Batch, fitting: Any) -> list[str]:
@@ -214,8 +211,12 @@ class Composed(Beliefs):
         needed = needed_responses(data, tables) if needed is None else needed
         if not needed.any():  # an encoder of texts that is asked about none does not say how many numbers it gives
             prompts = np.zeros((data.height("prompts"), self.shape_.prompts)) if self.plan_.prompts else None
-            return Features(np.zeros((len(needed), self.shape_.features)), prompts)
+            asked = self.plan_.controls and "comparisons" in tables
+            controls = np.zeros((len(needed), self.shape_.controls)) if asked else None
+            return Features(np.zeros((len(needed), self.shape_.features)), prompts, controls, self._no_contexts())
         raw = self._raw_features(data, needed, tables)
+        if raw.contexts is not None and not raw.contexts.names:
+            raw = raw._replace(contexts=self._no_contexts())
         if raw.responses.shape[1] != self.shape_.features:
             raise InputError(
                 f"the model was fitted to features of {self.shape_.features} dimensions, "
@@ -223,6 +224,9 @@ class Composed(Beliefs):
                 cure="Use the encoder that the model was fitted with.",
             )
         return standardised(raw, self.vocabulary_)
+
+    def _no_contexts(self) -> Contexts | None:
+        return Contexts((), np.zeros((0, self.shape_.contexts))) if self.plan_.contexts else None
 
     def _raw_features(self, data: PreferenceData, needed: npt.NDArray[np.bool_], tables: Sequence[str]) -> Features:
         encoded = self.encoder_.encode(data, prompts=self.plan_.prompts, needed=needed)

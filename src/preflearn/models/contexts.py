@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import polars as pl
 
-from preflearn.backbones import Columns, Embedding, Encoder, Segments
+from preflearn.backbones import Columns, Concat, Embedding, Encoder, Segments
 from preflearn.data import PreferenceData
 from preflearn.models.assemble import Contexts
 
@@ -16,7 +16,8 @@ def contexts_of(data: PreferenceData, tables: Sequence[str], encoder: Encoder, k
     """Every context of these judgments and its features.
 
     Stored embeddings, columns and segments say nothing about a text: then each context of the training judgments is
-    an indicator, and contexts that were not among them show zeros.
+    an indicator, and contexts that were not among them show zeros. A model that was fitted without contexts knows
+    none, whatever the encoder.
 
     Args:
         data: the judgments.
@@ -29,7 +30,7 @@ def contexts_of(data: PreferenceData, tables: Sequence[str], encoder: Encoder, k
         column = data.select(table, ["context"]).collect()["context"].drop_nulls()
         found += column.unique(maintain_order=True).cast(pl.String).to_list()
     names = list(dict.fromkeys(found))
-    if isinstance(encoder, Embedding | Columns | Segments):
+    if not known or not _reads_texts(encoder):
         place = {name: k for k, name in enumerate(known)}
         values = np.zeros((len(names), len(known)), np.float32)
         for row, name in enumerate(names):
@@ -42,3 +43,9 @@ def contexts_of(data: PreferenceData, tables: Sequence[str], encoder: Encoder, k
         )
     )
     return Contexts(names, encoder.encode(texts).responses)
+
+
+def _reads_texts(encoder: Encoder) -> bool:
+    if isinstance(encoder, Concat):
+        return all(_reads_texts(part) for part in encoder.encoders)
+    return not isinstance(encoder, Embedding | Columns | Segments)

@@ -69,7 +69,7 @@ class Plan:
     @property
     def many_criteria(self) -> bool:
         """Whether the model tells criteria apart."""
-        return "criterion" in self.columns()
+        return any(name.rpartition(".")[2] == "criterion_id" for name in self.columns().values())
 
     def check(self, data: PreferenceData) -> None:
         """Raise `InputError` where the data lacks what the model needs; nothing has been computed yet."""

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Literal
 import torch
 from torch import Tensor, nn
 
+from preflearn.data import PreferenceData
+from preflearn.errors import InputError
 from preflearn.models.base import Judgments, Part, PopulationModule, Shape, Taste
 from preflearn.models.batch import Batch, Ratings
 from preflearn.models.heads import perceptron
@@ -183,6 +185,17 @@ class Gate(Part):
 
     def columns(self) -> Mapping[str, str]:
         return {"criterion": "criterion_id"} if self.by_criterion else {}
+
+    def check(self, data: PreferenceData) -> None:
+        tables = ("comparisons", "ratings", "rankings")
+        if self.on == "context" and not any(
+            data.select(table, ["context"]).collect()["context"].drop_nulls().len() for table in tables
+        ):
+            raise InputError(
+                "this model weighs tastes by the context of a judgment, and none is recorded.",
+                column="comparisons.context",
+                cure="Record persona, principle or scenario, or use bradley_terry.",
+            )
 
     def build(self, shape: Shape) -> PopulationModule:
         channels = shape.codes["criterion"] if isinstance(self.channels, str) else self.channels
