@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import numpy.typing as npt
 
+from preflearn.experiments.proof import Figures
 from preflearn.ranking import RatingModel
 
 Floats = npt.NDArray[np.float64]
@@ -43,3 +44,16 @@ def model_slope(model: RatingModel, truth: Mapping[str, float]) -> float:
 def root_mean_square(values: Floats) -> float:
     """Of all entries."""
     return float(np.sqrt(np.mean(np.square(values))))
+
+
+def averaged(replicates: int) -> Callable[[Callable[[int], Figures]], Callable[[int], Figures]]:
+    """Make a measurement the mean of several with seeds of their own: one study alone strays too far to be held to."""
+
+    def wrap(figures: Callable[[int], Figures]) -> Callable[[int], Figures]:
+        def mean(seed: int) -> Figures:
+            found = [figures(seed + 100_003 * k) for k in range(replicates)]
+            return Figures(float(np.mean([f.measured for f in found])), float(np.mean([f.baseline for f in found])))
+
+        return mean
+
+    return wrap

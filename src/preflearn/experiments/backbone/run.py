@@ -37,10 +37,10 @@ class Run(NamedTuple):
     options: Mapping[str, Any]
     study: Callable[[int], Study]
     settings: Mapping[str, Any]
-    responses: int = 24
+    responses: int = 16
 
 
-_SETTINGS: Mapping[str, Any] = {"epochs": 3, "lr": 5e-4}
+_SETTINGS: Mapping[str, Any] = {"epochs": 3, "lr": 1e-3}
 RUNS: dict[str, Run] = {
     "bradley_terry": Run("bradley_terry", {}, studies.scalar, _SETTINGS),
     "gpm": Run("gpm", {"pairs": 4}, studies.cyclic, _SETTINGS),

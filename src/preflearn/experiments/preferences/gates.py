@@ -7,7 +7,7 @@ import polars as pl
 from scipy.stats import spearmanr
 
 from preflearn.data import PreferenceData
-from preflearn.experiments.measures import Floats
+from preflearn.experiments.measures import Floats, averaged
 from preflearn.experiments.preferences.studies import Mask
 from preflearn.experiments.proof import Figures, proof
 from preflearn.models.minnorm import MinNorm
@@ -77,6 +77,7 @@ def _part(study: Embedded, data: PreferenceData, rows: Mask) -> PreferenceData:
     limit=0.25,
     least_effect=0.1,
 )
+@averaged(4)
 def gated_attributes(seed: int) -> Figures:
     """One utility for all prompts cannot follow."""
     study, w = _by_prompt(seed)
@@ -97,6 +98,7 @@ def gated_attributes(seed: int) -> Figures:
     limit=0.15,
     least_effect=0.1,
 )
+@averaged(4)
 def verbosity(seed: int) -> Figures:
     """Debiasing inside the scores."""
     study, w = _by_prompt(seed)
@@ -121,6 +123,7 @@ def verbosity(seed: int) -> Figures:
     limit=0.45,
     least_effect=0.02,
 )
+@averaged(4)
 def taught_weights(seed: int) -> Figures:
     """What a winner scores high on need not be why it won."""
     study, w = _by_prompt(seed)
@@ -128,7 +131,7 @@ def taught_weights(seed: int) -> Figures:
     train, test = study.halves(0.7)
     found = []
     for target in ("winner_minus_loser", "chosen"):
-        model = orchestrator(target, hidden=()).fit(_part(study, data, train))  # type: ignore[arg-type]
+        model = orchestrator(target, hidden=()).fit(_part(study, data, train))
         found.append(study.right(model.prob(_part(study, data, test)), test))
     return Figures(found[0], found[1])
 
@@ -141,6 +144,7 @@ def taught_weights(seed: int) -> Figures:
     limit=0.3,
     least_effect=0.05,
 )
+@averaged(4)
 def routed(seed: int) -> Figures:
     """Probabilities of four heads, mixed by a router."""
     study, _ = _by_prompt(seed)
@@ -189,6 +193,7 @@ def reversed_by_context(seed: int) -> Figures:
     limit=0.35,
     least_effect=0.03,
 )
+@averaged(4)
 def small_source(seed: int) -> Figures:
     """The shortest combination of the sources' gradients does not sacrifice the small one."""
     rng = np.random.default_rng([seed, 8])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from preflearn.experiments.measures import averaged
 from preflearn.experiments.preferences.studies import grouped, linear, orthogonal, recovery, right, scalar
 from preflearn.experiments.proof import Figures, proof
 from preflearn.models.recipes.bradley_terry import bradley_terry
@@ -29,6 +30,7 @@ def _personal(seed: int, spread: float, people: int = 100, votes: int = 40, scal
     limit=0.3,
     least_effect=0.04,
 )
+@averaged(4)
 def personal_offsets(seed: int) -> Figures:
     """The spread of the offsets is learned, not given."""
     study = _personal(seed, 1.0)
@@ -62,6 +64,7 @@ def no_heterogeneity(seed: int) -> Figures:
     limit=0.2,
     least_effect=0.15,
 )
+@averaged(4)
 def declared_groups(seed: int) -> Figures:
     """The mean accuracy hides the minority."""
     planted = grouped(seed, (0.6, 0.3, 0.1))
@@ -107,9 +110,10 @@ def recorded_attributes(seed: int) -> Figures:
     claim="share of a known annotator's gain that 20 labels of a newcomer recover, three camps",
     baseline="2 labels",
     expected=1.0,
-    limit=0.1,
-    least_effect=0.02,
+    limit=0.15,
+    least_effect=0.2,
 )
+@averaged(4)
 def newcomers_of_camps(seed: int) -> Figures:
     """A posterior over the camps needs few labels."""
     planted = grouped(seed, (0.5, 0.3, 0.2), people=150)
@@ -126,6 +130,7 @@ def newcomers_of_camps(seed: int) -> Figures:
     limit=0.25,
     least_effect=0.02,
 )
+@averaged(4)
 def newcomers_between_points(seed: int) -> Figures:
     """Weights over prototypes are few numbers."""
     rng = np.random.default_rng([seed, 33])
@@ -144,6 +149,7 @@ def newcomers_between_points(seed: int) -> Figures:
     limit=0.08,
     least_effect=0.15,
 )
+@averaged(4)
 def division(seed: int) -> Figures:
     """Noise is not division: it shows as aleatoric uncertainty, alike in both."""
     w = np.random.default_rng([seed, 34]).standard_normal(16) / 2
