@@ -6,8 +6,8 @@ import numpy as np
 import polars as pl
 
 from preflearn.data import PreferenceData
-from preflearn.experiments.measures import Floats
-from preflearn.experiments.preferences.studies import FEATURES, averaged, right, scalar
+from preflearn.experiments.measures import Floats, averaged
+from preflearn.experiments.preferences.studies import FEATURES, right, scalar
 from preflearn.experiments.proof import Figures, proof
 from preflearn.models import Composed
 from preflearn.models.recipes.bradley_terry import bradley_terry
@@ -24,15 +24,12 @@ from preflearn.simulate.pool import Codes
     limit=0.12,
     least_effect=0.3,
 )
+@averaged(3)
 def general_preferences(seed: int) -> Figures:
     """A utility sees nothing where everything runs in circles."""
-
-    def run(seed: int) -> list[float]:
-        study = _skewed(seed, planes=2, votes=80)
-        halves = study.halves()
-        return [right(model, study, *halves) for model in (gpm(), bradley_terry())]
-
-    return Figures(*averaged(seed, 3, run))
+    study = _skewed(seed, planes=2, votes=80)
+    halves = study.halves()
+    return Figures(*(right(model, study, *halves) for model in (gpm(), bradley_terry())))
 
 
 @proof(
@@ -59,7 +56,7 @@ def tournaments(seed: int) -> Figures:
     resolution=1e-4,
 )
 def nothing_to_learn(seed: int) -> Figures:
-    """A negative result: the best utility is no utility. (Accuracy would not say so: any order gets most pairs right.)"""
+    """A negative result: the best utility is none. (Accuracy would not say so: any order gets most pairs right.)"""
     data = _regular(5, seed)
     losses = [
         -float(np.mean(np.log(model.fit(data).prob(data)))) for model in (bradley_terry(ridge=0.01), _small_gpm(1))
@@ -75,14 +72,11 @@ def nothing_to_learn(seed: int) -> Figures:
     limit=0.1,
     least_effect=0.05,
 )
+@averaged(3)
 def planes(seed: int) -> Figures:
     """Too few planes cannot hold what there is."""
-
-    def run(seed: int) -> list[float]:
-        studies = [_skewed(seed, planes=true) for true in (1, 2)]
-        return [right(gpm(1), study, *study.halves()) for study in studies]
-
-    return Figures(*averaged(seed, 3, run))
+    studies = [_skewed(seed, planes=true) for true in (1, 2)]
+    return Figures(*(right(gpm(1), study, *study.halves()) for study in studies))
 
 
 @proof(
@@ -93,15 +87,12 @@ def planes(seed: int) -> Figures:
     limit=0.12,
     least_effect=0.3,
 )
+@averaged(3)
 def constant(seed: int) -> Figures:
     """A utility is the plane spanned by it and a constant; centred features have no constant among them."""
-
-    def run(seed: int) -> list[float]:
-        study = scalar(seed)
-        halves = study.halves()
-        return [right(model, study, *halves) for model in (gpm(), gpm(constant=False))]
-
-    return Figures(*averaged(seed, 3, run))
+    study = scalar(seed)
+    halves = study.halves()
+    return Figures(*(right(model, study, *halves) for model in (gpm(), gpm(constant=False))))
 
 
 @proof(
@@ -112,15 +103,12 @@ def constant(seed: int) -> Figures:
     limit=0.12,
     least_effect=0.01,
 )
+@averaged(5)
 def utility_and_skew(seed: int) -> Figures:
     """What a utility can say need not be learned as a plane."""
-
-    def run(seed: int) -> list[float]:
-        study = _skewed(seed, planes=2, utility=2.0)
-        halves = study.halves()
-        return [right(model, study, *halves) for model in (hybrid(2), gpm(2), bradley_terry())]
-
-    mixed, *others = averaged(seed, 5, run)
+    study = _skewed(seed, planes=2, utility=2.0)
+    halves = study.halves()
+    mixed, *others = (right(model, study, *halves) for model in (hybrid(2), gpm(2), bradley_terry()))
     return Figures(mixed, max(others))
 
 
@@ -132,12 +120,9 @@ def utility_and_skew(seed: int) -> Figures:
     limit=0.15,
     least_effect=0.05,
 )
+@averaged(3)
 def gates(seed: int) -> Figures:
     """Planes weighed by the prompt."""
-    return Figures(*averaged(seed, 3, _gated))
-
-
-def _gated(seed: int) -> list[float]:
     form = _forms(seed, planes=2)
 
     def taste(a: Floats, b: Floats, who: Codes, prompt: Floats) -> Floats:
@@ -147,7 +132,7 @@ def _gated(seed: int) -> list[float]:
 
     study = embedded(taste, features=FEATURES, votes=60, prompts=400, seed=seed)
     halves = study.halves()
-    return [right(model, study, *halves) for model in (gpm(2, gated=True), gpm(2))]
+    return Figures(*(right(model, study, *halves) for model in (gpm(2, gated=True), gpm(2))))
 
 
 def _forms(seed: int, planes: int) -> Floats:

@@ -7,8 +7,8 @@ import polars as pl
 
 from preflearn.choice import Davidson, Ordinal
 from preflearn.data import PreferenceData
-from preflearn.experiments.measures import Floats
-from preflearn.experiments.preferences.studies import averaged, linear, right, scalar, with_ratings
+from preflearn.experiments.measures import Floats, averaged
+from preflearn.experiments.preferences.studies import linear, right, scalar, with_ratings
 from preflearn.experiments.proof import Figures, proof
 from preflearn.models import Composed
 from preflearn.models.outcomes import Comparisons
@@ -29,12 +29,9 @@ CUTS = (2.0, 5.0, 9.0)
     limit=0.1,
     least_effect=0.1,
 )
+@averaged(8)
 def reward_model(seed: int) -> Figures:
     """Features that vary most are not those that decide."""
-    return Figures(*averaged(seed, 8, _against_means))
-
-
-def _against_means(seed: int) -> list[float]:
     rng = np.random.default_rng([seed, 3])
     mixing = rng.standard_normal((16, 16)) * np.linspace(0.2, 2.0, 16)
     w = np.linalg.solve(mixing, 3 * rng.standard_normal(16) / 4)
@@ -45,7 +42,7 @@ def _against_means(seed: int) -> list[float]:
     won = np.where(study.data.comparisons["outcome"].to_numpy() == "a", 1.0, -1.0)
     direction = (pairs[train] * won[train, None]).mean(0)
     by_means = study.right((1 + np.sign(pairs[test] @ direction)) / 2, test)
-    return [right(bradley_terry(), study, train, test), by_means]
+    return Figures(right(bradley_terry(), study, train, test), by_means)
 
 
 @proof(
@@ -56,9 +53,10 @@ def _against_means(seed: int) -> list[float]:
     limit=0.15,
     least_effect=0.01,
 )
+@averaged(15)
 def graded_outcomes(seed: int) -> Figures:
     """Strong preferences say more than weak ones."""
-    return Figures(*_from_few(seed, ordinal()))
+    return _from_few(seed, ordinal())
 
 
 @proof(
@@ -88,9 +86,10 @@ def cut_points(seed: int) -> Figures:
     limit=0.15,
     least_effect=0.003,
 )
+@averaged(15)
 def margins(seed: int) -> Figures:
     """The gain is small: compare with `ordinal`, which knows how strength comes about."""
-    return Figures(*_from_few(seed, margin_bt()))
+    return _from_few(seed, margin_bt())
 
 
 @proof(
@@ -101,9 +100,10 @@ def margins(seed: int) -> Figures:
     limit=0.15,
     least_effect=0.003,
 )
+@averaged(15)
 def weights_by_strength(seed: int) -> Figures:
     """The gain is small: compare with `ordinal`, which knows how strength comes about."""
-    return Figures(*_from_few(seed, scaled_bt()))
+    return _from_few(seed, scaled_bt())
 
 
 @proof(
@@ -115,12 +115,9 @@ def weights_by_strength(seed: int) -> Figures:
     least_effect=0.005,
     resolution=1e-6,
 )
+@averaged(8)
 def repetition(seed: int) -> Figures:
     """An identity: strength as a weight is nothing but repetition."""
-    return Figures(*averaged(seed, 8, _repeated))
-
-
-def _repeated(seed: int) -> list[float]:
     study = scalar(seed, 3.0, link=Ordinal(3, ties=False), parameters=(1.0, 3.0), votes=5)
     frame = study.data.comparisons
     once = study.data.replace(comparisons=frame.drop("strength"))
@@ -129,7 +126,7 @@ def _repeated(seed: int) -> list[float]:
         model.fit(data).prob(once)
         for model, data in ((scaled_bt(), study.data), (bradley_terry(), often), (bradley_terry(), once))
     )
-    return [float(np.abs(scaled - said).mean()), float(np.abs(plain - said).mean())]
+    return Figures(float(np.abs(scaled - said).mean()), float(np.abs(plain - said).mean()))
 
 
 @proof(
@@ -140,17 +137,14 @@ def _repeated(seed: int) -> list[float]:
     limit=0.12,
     least_effect=0.005,
 )
+@averaged(10)
 def ratings_then_comparisons(seed: int) -> Figures:
     """The regression on ratings is where comparisons begin."""
-
-    def run(seed: int) -> list[float]:
-        study = scalar(seed, link=Ordinal(3), parameters=(1.0, 2.5, 4.5), votes=1, prompts=400)
-        data = _rated(study, 100, noise=0.6, seed=seed)
-        w, rated = _taste(study), data.replace(comparisons=data.comparisons.clear())
-        fitted = helpsteer2().fit(data), rating_regression().fit(rated), scaled_bt().fit(study.data)
-        return [_exact(model, w) for model in fitted]
-
-    both, *alone = averaged(seed, 10, run)
+    study = scalar(seed, link=Ordinal(3), parameters=(1.0, 2.5, 4.5), votes=1, prompts=400)
+    data = _rated(study, 100, noise=0.6, seed=seed)
+    w, rated = _taste(study), data.replace(comparisons=data.comparisons.clear())
+    fitted = helpsteer2().fit(data), rating_regression().fit(rated), scaled_bt().fit(study.data)
+    both, *alone = (_exact(model, w) for model in fitted)
     return Figures(both, max(alone))
 
 
@@ -162,15 +156,12 @@ def ratings_then_comparisons(seed: int) -> Figures:
     limit=0.15,
     least_effect=0.005,
 )
+@averaged(10)
 def few_ratings(seed: int) -> Figures:
     """Few ratings are fitted too well, and then believed too much: a default that fails there."""
-
-    def run(seed: int) -> list[float]:
-        w, study = _strong(seed)
-        data = _rated(study, 60, noise=0.5, seed=seed)
-        return [_exact(helpsteer2(memory=memory).fit(data), w) for memory in (0.1, 1.0)]
-
-    return Figures(*averaged(seed, 10, run))
+    w, study = _strong(seed)
+    data = _rated(study, 60, noise=0.5, seed=seed)
+    return Figures(*(_exact(helpsteer2(memory=memory).fit(data), w) for memory in (0.1, 1.0)))
 
 
 @proof(
@@ -181,12 +172,9 @@ def few_ratings(seed: int) -> Figures:
     limit=0.2,
     least_effect=0.05,
 )
+@averaged(6)
 def ratings(seed: int) -> Figures:
     """A lenient rater's four is not a strict rater's four."""
-    return Figures(*averaged(seed, 6, _from_raters))
-
-
-def _from_raters(seed: int) -> list[float]:
     rng = np.random.default_rng([seed, 5])
     study = scalar(seed, 1.0, votes=40)
     w = _taste(study)
@@ -197,7 +185,7 @@ def _from_raters(seed: int) -> list[float]:
     data = with_ratings(study.data, value, first, annotator_id=[f"person-{u}" for u in who])
     data = data.replace(comparisons=data.comparisons.clear())
     models = [rating_regression(personal=personal).fit(data) for personal in (1.0, None)]
-    return [float(np.corrcoef(model.utility(data)[rest], study.x[rest] @ w)[0, 1]) for model in models]
+    return Figures(*(float(np.corrcoef(model.utility(data)[rest], study.x[rest] @ w)[0, 1]) for model in models))
 
 
 @proof(
@@ -217,14 +205,10 @@ def ties(seed: int) -> Figures:
     return Figures(found, 2 * share / (1 - share))
 
 
-def _from_few(seed: int, model: Composed) -> list[float]:
+def _from_few(seed: int, model: Composed) -> Figures:
     """Accuracy of a model, and of Bradley-Terry, from 100 comparisons."""
-
-    def run(seed: int) -> list[float]:
-        w, study = _strong(seed)
-        return [_exact(each.clone().fit(study.data), w) for each in (model, bradley_terry())]
-
-    return averaged(seed, 15, run)
+    w, study = _strong(seed)
+    return Figures(*(_exact(each.fit(study.data), w) for each in (model, bradley_terry())))
 
 
 def _strong(seed: int) -> tuple[Floats, Embedded]:
@@ -250,7 +234,9 @@ def _taste(study: Embedded) -> Floats:
 
 def _differences(study: Embedded) -> Floats:
     """Features of a minus those of b of every comparison, [n, d]."""
-    sides = [study.data.comparisons[side].str.slice(2).cast(pl.Int64).to_numpy() for side in ("response_a", "response_b")]
+    sides = [
+        study.data.comparisons[side].str.slice(2).cast(pl.Int64).to_numpy() for side in ("response_a", "response_b")
+    ]
     return np.asarray(study.x[sides[0]] - study.x[sides[1]])
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,11 +17,6 @@ from preflearn.simulate.pool import Codes
 
 Mask = npt.NDArray[np.bool_]
 FEATURES = 16
-
-
-def averaged(seed: int, replicates: int, run: Callable[[int], Sequence[float]]) -> list[float]:
-    """Means over replicates of the figures that `run` gives from a seed of its own for each."""
-    return [float(mean) for mean in np.mean([run(seed + 100_003 * k) for k in range(replicates)], axis=0)]
 
 
 def linear(weights: Floats) -> Taste:
@@ -124,7 +119,7 @@ def recovery(model: Composed, study: Embedded, people: int, labels: int = 20) ->
 
 
 def with_rankings(study: Embedded, items: Codes, ranks: Codes) -> PreferenceData:
-    """The study's responses with rankings instead of comparisons: `ranks` (1 = best) of the responses `items`, [n, K]."""
+    """The responses of a study with rankings instead of comparisons: `ranks` (1 = best) of `items`, both [n, K]."""
     frame = pl.DataFrame(
         {
             "ranking_id": [f"ranking-{i}" for i in range(len(items))],
