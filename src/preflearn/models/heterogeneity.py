@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from preflearn.models.personal import Blocks, LogProb, Structure
+from preflearn.models.personal import Blocks, Design, LogProb, Solved, Structure
 
 SCALES = tuple(2.0**power for power in range(-4, 4))
 """Standard deviations of the personal part of a logit that are tried."""
@@ -77,29 +77,37 @@ def learn(rows: Rows, units: int, structure: Structure, rounds: int) -> Tensor:
     """
     one = rows.seen.new_ones(())
     one = one / spread(rows.seen, one)
-    scale = _scale(rows, Blocks(rows.unit, units, rows.seen.shape[1]), one)
+    blocks = Blocks(rows.unit, units, rows.seen.shape[1])
+    scale = _scale(rows, blocks.see(whitened(rows.seen, one)))
     if structure == "isotropic":
         return one * scale.personal
     return _shaped(rows, units, one, scale, structure, rounds)
 
 
-def _loss(rows: Rows, blocks: Blocks, root: Tensor, scale: Scale, start: Tensor) -> tuple[float, Tensor]:
-    """Negative log-likelihood of the units' rows, each predicted without what it taught; and the coefficients."""
-    design, base = whitened(rows.seen, root * scale.personal), rows.base * scale.common
-    e, bends = blocks.solve(design, base, rows.log_prob, start)
-    alone = blocks.without_itself(design, blocks.personal(design, e), bends)
-    return -float(rows.log_prob(base + alone)[blocks.unit >= 0].sum()), e
+def _loss(rows: Rows, design: Design, scale: Scale, start: Solved | None = None) -> tuple[float, Solved]:
+    """Negative log-likelihood of the units' rows, each predicted without what it taught.
+
+    Args:
+        rows: the judgments.
+        design: what they see under a prior of spread 1.
+        scale: of the prior and of the common part.
+        start: where Newton's method begins.
+    """
+    base, scaled = rows.base * scale.common, design.scaled(scale.personal)
+    solved = scaled.solve(base, rows.log_prob, start)
+    alone = scaled.without_itself(solved)
+    return -float(rows.log_prob(base + alone)[rows.unit >= 0].sum()), solved
 
 
-def _scale(rows: Rows, blocks: Blocks, root: Tensor) -> Scale:
+def _scale(rows: Rows, design: Design) -> Scale:
     """The best scale of an isotropic prior."""
-    e = rows.seen.new_zeros(blocks.units, blocks.size)
     best: tuple[float, Scale] | None = None
     stretch = STRETCH**-2
     for personal in SCALES:
         here: tuple[float, float] | None = None
+        solved: Solved | None = None
         while here is None or stretch <= STRETCH**8:
-            value, e = _loss(rows, blocks, root, Scale(personal, stretch), e)
+            value, solved = _loss(rows, design, Scale(personal, stretch), solved)
             if here is not None and value >= here[0]:
                 break
             here = value, stretch
@@ -125,23 +133,24 @@ def _shaped(rows: Rows, units: int, one: Tensor, scale: Scale, structure: Struct
     these = [rows.where(of_row == number) for number in range(FOLDS)]
     blocks = [Blocks(each.unit, units, size) for each in these]
     shapes = [_shape(each, Blocks(each.unit, units, size), one, scale, structure, rounds) for each in others]
-    nothing = rows.seen.new_zeros(units, size)
 
-    def loss(trust: float, scale: Scale) -> float:
-        return sum(
-            _loss(mine, block, _mixed(mine.seen, learned, trust), scale, nothing)[0]
-            for mine, block, learned in zip(these, blocks, shapes, strict=True)
-        )
+    def designs(trust: float) -> list[Design]:
+        each = zip(these, blocks, shapes, strict=True)
+        return [block.see(whitened(mine.seen, _mixed(mine.seen, shape, trust))) for mine, block, shape in each]
 
-    losses = {trust: loss(trust, scale) for trust in TRUST}
+    def loss(held: list[Design], scale: Scale) -> float:
+        return sum(_loss(mine, design, scale)[0] for mine, design in zip(these, held, strict=True))
+
+    losses = {trust: loss(designs(trust), scale) for trust in TRUST}
     trust = min(losses, key=lambda share: losses[share])
     if trust:
+        held = designs(trust)
         around = [
             Scale(scale.personal * more, scale.common * stretch)
             for more in (0.5, 1.0, 2.0, 4.0)
             for stretch in (1.0, STRETCH)
         ]
-        scale = min(around, key=lambda each: loss(trust, each))
+        scale = min(around, key=lambda each: loss(held, each))
     learned = _shape(rows, everyone, one, scale, structure, rounds)
     result: Tensor = _mixed(rows.seen, learned, trust) * scale.personal
     return result
@@ -156,18 +165,16 @@ def _shape(rows: Rows, blocks: Blocks, one: Tensor, scale: Scale, structure: Str
     now = (one * scale.personal).square().expand(blocks.size)
     now = torch.diag(now) if structure == "full" else now.clone()
     trace, base = _trace(now), rows.base * scale.common
-    offsets = rows.seen.new_zeros(blocks.units, blocks.size)
     for _ in range(rounds):
         root = _root(now)
-        e = torch.linalg.solve_triangular(root, offsets.mT, upper=False).mT if root.ndim == 2 else offsets / root
         design = whitened(rows.seen, root)
-        e, bends = blocks.solve(design, base, rows.log_prob, e)
-        held, offsets = e[blocks.present], e @ root.mT if root.ndim == 2 else e * root
-        left = blocks.covariance(design, bends.curvature, structure)
+        solved = blocks.see(design).solve(base, rows.log_prob)
+        e = blocks.coefficients(design, solved)[blocks.present]
+        left = blocks.covariance(design, solved.bends.curvature, structure)
         if structure == "full":
-            moment = root @ (held.mT @ held + left) @ root.mT
+            moment = root @ (e.mT @ e + left) @ root.mT
         else:
-            moment = now * (held.square().sum(0) + left)
+            moment = now * (e.square().sum(0) + left)
         moment *= trace / _trace(moment)
         change = float((moment - now).norm() / now.norm())
         now = moment

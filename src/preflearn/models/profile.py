@@ -17,7 +17,7 @@ from preflearn.models.heterogeneity import FOLDS, Rows, learn, spread, whitened
 from preflearn.models.holdout import KINDS, folds, where
 from preflearn.models.network import Network
 from preflearn.models.parts import part
-from preflearn.models.personal import Blocks, LogProb
+from preflearn.models.personal import Blocks, Design, LogProb, Solved
 from preflearn.models.population.everyone import EveryoneModule
 from preflearn.models.population.offsets import OffsetsModule
 from preflearn.train import minimise
@@ -51,10 +51,10 @@ class Profile(Part):
         # Twice the bits where they cost nothing: Newton's method then ends where it says.
         problem = _Problem(network, batch.to(torch.float64) if batch.x.numel() <= PRECISE else batch)
         problem.begin(seed)
-        if problem.population.undecided:
+        if not problem.population.decided:
             problem.learn_prior(self.rounds, seed)
         found = minimise(problem.shared, problem.value, tolerance=self.tolerance, max_iterations=self.iterations)
-        problem.solve()
+        problem.finish()
         notes = [problem.note()]
         network.to(batch.x.dtype)
         if not found.converged:
@@ -83,6 +83,9 @@ class _Problem:
         self.weight = sum(float(rows.weight.sum()) for rows in self.tables)
         self.unit = torch.cat([population.units(rows) for rows in self.tables])
         self.blocks = Blocks(self.unit, *population.coefficients.shape)
+        self.log_prob = self._log_prob()
+        self.solved: Solved | None = None
+        self.design: Design | None = None
         self.shared = [p for p in network.parameters() if p is not population.coefficients and p.requires_grad]
 
     def begin(self, seed: int) -> None:
@@ -92,17 +95,35 @@ class _Problem:
 
     def value(self) -> Tensor:
         """The objective per judgment with every offset at its best; its gradient is that at fixed offsets."""
-        self.solve()
-        cost = self.network.objective(self.batch)
-        return (cost.per_unit.double().sum() + cost.extra + cost.penalty) / cost.weight
+        base, seen = self._base(self.network, self.batch), None
+        if self.population.channels > 1:
+            seen = whitened(self._seen(self.network, self.batch), self.population.root)
+        self.solved = self._design(seen).solve(base.detach(), self.log_prob, self.solved)
+        personal = self.solved.personal
+        if seen is not None:
+            known = self.unit >= 0
+            e = self.blocks.coefficients(seen.detach(), self.solved)
+            personal = torch.where(known, (seen * e[self.unit.clamp(min=0)]).sum(-1), torch.zeros_like(personal))
+        fit = -self.log_prob(base + personal).double().sum() + self.solved.squares.sum() / 2
+        rest = self.network.penalty() - self.population.penalty(self.network.ridge)
+        return (fit + rest) / self.weight
+
+    def _design(self, seen: Tensor | None) -> Design:
+        """What offsets are multiplied with; the same for ever where they act on features."""
+        if seen is not None:
+            return self.blocks.see(seen.detach())
+        if self.design is None:
+            with torch.no_grad():
+                self.design = self.blocks.see(whitened(self._seen(self.network, self.batch), self.population.root))
+        return self.design
 
     @torch.no_grad()
-    def solve(self) -> None:
-        """Everybody's offset given everything shared."""
-        population = self.population
-        design = whitened(self._seen(self.network, self.batch), population.root)
-        base = self._base(self.network, self.batch)
-        population.coefficients.copy_(self.blocks.solve(design, base, self._log_prob(), population.coefficients)[0])
+    def finish(self) -> None:
+        """Put everybody's offset into the population."""
+        base, population = self._base(self.network, self.batch), self.population
+        seen = whitened(self._seen(self.network, self.batch), population.root)
+        solved = self.blocks.see(seen).solve(base, self.log_prob, self.solved)
+        population.coefficients.copy_(self.blocks.coefficients(seen, solved))
 
     def _seen(self, network: Network, batch: Batch) -> Tensor:
         return torch.cat([self.population.seen(network, rows, batch) for rows in batch.judgments()])
@@ -132,9 +153,9 @@ class _Problem:
         """The prior of the offsets, from judgments whose common part was fitted to others."""
         population = self.population
         seen = self._seen(self.network, self.batch)
-        rows = Rows(seen, self._honest_base(seed), self.unit, self._log_prob(), self._log_prob)
+        rows = Rows(seen, self._honest_base(seed), self.unit, self.log_prob, self._log_prob)
         population.root.copy_(learn(rows, self.blocks.units, population.structure, rounds))
-        population.undecided = False
+        population.decided = torch.tensor(True)
 
     def _honest_base(self, seed: int) -> Tensor:
         """The shared part of every value, [n], by fits to other prompts."""

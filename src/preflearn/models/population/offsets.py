@@ -26,10 +26,12 @@ class OffsetsModule(PopulationModule):
     Attributes:
         coefficients: e, [U, k].
         root: with ``root root'`` the prior covariance of an offset: [], [k] (its diagonal) or [k, k].
-        undecided: how much units differ is yet to be learned, which only the fitting "profile" does.
+        decided: whether it is known how much units differ; if not, only the fitting "profile" can learn it.
     """
 
+    fitting = "profile"
     root: Tensor
+    decided: Tensor
 
     def __init__(
         self, units: int, size: int, *, unit: str, structure: Structure, ridge: float | None, channels: int
@@ -37,8 +39,7 @@ class OffsetsModule(PopulationModule):
         super().__init__()
         self.unit, self.structure, self.channels = unit, structure, channels
         self.personal = unit == "annotator"
-        self.undecided = ridge is None
-        self.fitting = "profile"
+        self.register_buffer("decided", torch.tensor(ridge is not None))
         self.coefficients = nn.Parameter(torch.zeros(units, size))
         # Before anything is learned personal logits of standardised features have a variance of 2.
         spread = size**-0.5 if ridge is None else ridge**-0.5
@@ -55,7 +56,7 @@ class OffsetsModule(PopulationModule):
         return coefficients @ root.mT if self.structure == "full" else coefficients * root
 
     def forward(self, rows: Judgments, batch: Batch) -> Taste:
-        if self.undecided:
+        if not self.decided:
             raise InputError(
                 "how much people differ is to be learned (ridge 'auto'), which this fitting cannot do.",
                 cure="Use the fitting 'profile', or give offsets a number as ridge.",
@@ -129,10 +130,11 @@ class Offsets(Part):
     the common taste. A judgment without annotator is one of the common taste.
 
     Attributes:
-        ridge: precision of the prior of every coefficient, or "auto": T is learned from the data (empirical Bayes),
+        ridge: precision of every coefficient, T = I / ridge; or "auto": T is learned from the data (empirical Bayes),
             which only the fitting "profile" does. With `channels` a number: their scale is learned by the head.
-        prior: T has one variance ("isotropic"), one for every feature ("diagonal"), or is any covariance ("full"):
-            then few directions in which people differ are found, and newcomers are known from few judgments.
+        prior: what is learned: one variance ("isotropic"), one for every feature ("diagonal"), or any covariance
+            ("full"): then the few directions in which people differ are found, newcomers are known from few judgments,
+            and where there are no such directions it comes out isotropic.
         channels: 0 = offsets on the features.
         unit: who has an offset: "annotator", or a column.
 
@@ -142,14 +144,14 @@ class Offsets(Part):
     """
 
     ridge: float | Literal["auto"] = "auto"
-    prior: Structure = "isotropic"
+    prior: Structure = "full"
     channels: int = 0
     unit: Literal["annotator"] | str = "annotator"
 
     def __post_init__(self) -> None:
-        if self.channels and (self.ridge == "auto" or self.prior != "isotropic"):
+        if self.channels and self.ridge == "auto":
             raise InputError(
-                "offsets on channels have an isotropic prior with a number as ridge.",
+                "offsets on channels have a number as ridge.",
                 cure="The scale of the channels is learned by the head: ridge=1 loses nothing.",
             )
         if self.ridge != "auto" and not self.ridge > 0:
