@@ -37,7 +37,7 @@ class Run(NamedTuple):
     options: Mapping[str, Any]
     study: Callable[[int], Study]
     settings: Mapping[str, Any]
-    responses: int = 16
+    responses: int = 24
 
 
 _SETTINGS: Mapping[str, Any] = {"epochs": 3, "lr": 1e-3}
