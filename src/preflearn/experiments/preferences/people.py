@@ -28,7 +28,7 @@ def _personal(seed: int, spread: float, people: int = 100, votes: int = 40, scal
     baseline="one utility for everyone",
     expected=1.0,
     limit=0.3,
-    least_effect=0.04,
+    least_effect=0.02,
 )
 @averaged(4)
 def personal_offsets(seed: int) -> Figures:
