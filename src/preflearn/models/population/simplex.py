@@ -119,7 +119,7 @@ class Simplex(Part):
     """
 
     prototypes: int = 2
-    spread: float = 2.0
+    spread: float = 1.0
     needs_annotators = True
 
     def build(self, shape: Shape) -> PopulationModule:
