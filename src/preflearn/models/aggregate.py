@@ -183,8 +183,8 @@ def _utilities(asked: _Asked, model: Composed, voices: _Voices) -> Floats:
         with torch.no_grad():
             taste = model.network_.population.known(rows, batch)
             table = model.network_.utilities(rows, rows.item, batch, taste).double().numpy().T
-    means = np.stack([np.bincount(asked.group, each) for each in table])
-    means = means / np.maximum(np.bincount(asked.group), 1)
+    sums = np.stack([np.bincount(asked.group, each) for each in table])
+    means = sums / np.maximum(np.bincount(asked.group), 1)
     centred: Floats = table - means[:, asked.group]
     return centred
 
