@@ -1,15 +1,20 @@
-"""What every composed model keeps to: answers without judgments, without noise, to one person, with and without contexts."""
+"""What every composed model keeps to: no judgments, no noise, one person, contexts or none; and what it refuses."""
 
 from __future__ import annotations
+
+import subprocess
+import sys
 
 import numpy as np
 import polars as pl
 import pytest
 
-from preflearn.errors import InputError
+from preflearn.errors import InputError, NotSupported
 from preflearn.models import Composed, load
+from preflearn.models.exporting import linear_weight
 from preflearn.models.minnorm import MinNorm
-from preflearn.models.spec import build
+from preflearn.models.population import Gate
+from preflearn.models.spec import build, read_spec
 from preflearn.simulate.embedded import embedded
 
 
@@ -159,3 +164,86 @@ def test_a_policy_without_anything_to_learn_is_a_model(data, study, tmp_path):
     np.testing.assert_allclose(np.log(p / (1 - p)), logits_of(0.5 * ratio, data), rtol=1e-5, atol=1e-5)
     model.save(tmp_path / "policy")
     np.testing.assert_array_equal(load(tmp_path / "policy").prob_draws(with_ratios, 2, 0), [p, p])
+
+
+class TestRefusals:
+    @pytest.mark.parametrize(
+        ("options", "says"),
+        [
+            ({"ridge": "atuo"}, "ridge"),
+            ({"ridge": float("nan")}, "ridge"),
+            ({"seed": -1}, "seed"),
+            ({"posterior": "bayes"}, "posterior"),
+            ({"noise": "position"}, r"noise=\[position\]"),
+            ({"outcomes": ()}, "outcome"),
+            ({"kernel": None}, "no kernel"),
+            ({"kernel": {"head/utility": {}}}, "is no kernel"),
+            ({"head": {"skew": {"pairs": "four"}}}, "'pairs'.*valid integer"),
+            ({"population": {"mixture": {"components": 0}}}, "components"),
+            ({"outcomes": ({"choice": {"ties": "maybe"}},)}, "'half' or 'drop'"),
+            ({"criterion": "tone"}, "none is recorded"),
+        ],
+    )
+    def test_name_the_option(self, data, options, says):
+        with pytest.raises(InputError, match=says):
+            Composed(encoder="embedding", **options).fit(data)
+
+    @pytest.mark.parametrize(
+        ("column", "says"),
+        [
+            ({"probability": float("nan"), "outcome": None}, "between 0 and 1"),
+            ({"probability": 1.5, "outcome": None}, "between 0 and 1"),
+            ({"weight": 0.0}, "weight"),
+            ({"outcome": "left"}, "240 of an unknown outcome"),
+        ],
+    )
+    def test_name_the_column(self, data, column, says):
+        types = {"outcome": pl.String}
+        wrong = data.comparisons.with_columns(pl.lit(v, types.get(k)).alias(k) for k, v in column.items())
+        with pytest.raises(InputError, match=says):
+            build("bradley_terry", encoder="embedding").fit(data.replace(comparisons=wrong))
+
+    def test_people_of_whom_nothing_is_recorded(self, data):
+        blank = data.replace(annotators=data.annotators.with_columns(group=pl.lit(None, pl.String), age=float("nan")))
+        with pytest.raises(InputError, match="nothing is recorded"):
+            build("groups", encoder="embedding").fit(blank)
+        with pytest.raises(InputError, match="nobody"):
+            build("attributes", names="age", encoder="embedding").fit(blank)
+
+    def test_a_number_that_became_a_word(self, data):
+        aged = data.replace(annotators=data.annotators.with_columns(age=pl.int_range(pl.len())))
+        model = build("attributes", names="age", encoder="embedding").fit(aged)
+        with pytest.raises(InputError, match="number"):
+            model.prob(data.replace(annotators=data.annotators.with_columns(age=pl.lit("young"))))
+
+    @pytest.mark.parametrize("text", ["[]", '{"kind": "composed", "format": 1}', '{"a": 1}'])
+    def test_a_damaged_model(self, data, tmp_path, text):
+        build("bradley_terry", encoder="embedding").fit(data).save(tmp_path / "m")
+        (tmp_path / "m" / "model.json").write_text(text)
+        with pytest.raises(InputError, match="model"):
+            load(tmp_path / "m")
+
+
+def test_one_person_who_lacks_an_age_does_not_take_it_from_all(data):
+    aged = data.annotators.with_columns(age=pl.int_range(pl.len()).cast(pl.Float64))
+    some = aged.with_columns(age=pl.when(pl.col("annotator_id") == "person-3").then(float("nan")).otherwise("age"))
+    model = build("attributes", names="age", encoder="embedding").fit(data.replace(annotators=some))
+    assert model.vocabulary_.attributes[0].centre == pytest.approx(63 / 11)
+
+
+def test_files_may_name_parts_that_nobody_imported():
+    names = {"fine_tune": "fitting", "min_norm": "fitting", "amortised": "population", "step_reward": "head"}
+    code = f"from preflearn.models.parts import keys\nfor k, kind in {names!r}.items(): assert k in keys(kind), k"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_yaml_may_say_on(tmp_path):
+    (tmp_path / "m.yaml").write_text("population: {gate: {on: both, channels: 2}}\n")
+    assert read_spec(tmp_path / "m.yaml").resolved().population == Gate(2, on="both")
+
+
+@pytest.mark.parametrize("options", [{"population": {"offsets": {"ridge": 1.0}}}, {"kernel": "classifier"}])
+def test_only_one_utility_for_everyone_is_a_score(data, options):
+    model = Composed(encoder="embedding", **options).fit(data)
+    with pytest.raises(NotSupported, match="one linear utility"):
+        linear_weight(model)

@@ -122,10 +122,20 @@ class _Source(NamedTuple):
 def _pairs(source: _Source, outcome: OutcomePart) -> tuple[Pairs, Rows, Reasons]:
     names = ["response_a", "response_b", "shown_first", "count", "weight", *(COLUMNS if source.answers else ())]
     frame = _frame(source.data, "comparisons", source.vocabulary, names)
-    left: Reasons = {}
+    left: dict[str, float] = {}
     if source.answers:
-        target, left = outcome.answers(frame)
+        target, reasons = outcome.answers(frame)
+        wrong = ~(target >= 0).all(1)
+        if wrong.any():
+            raise InputError(
+                "a probability lies between 0 and 1, together with that of a tie.",
+                row=int(np.argmax(wrong)),
+                column="comparisons.probability",
+            )
         keep = np.flatnonzero(target.sum(1) > 0)
+        left = dict(reasons)
+        if (unsaid := frame.height - len(keep) - sum(left.values())) > 0:
+            left["of an unknown outcome"] = unsaid
         target, frame = target[keep], _kept(frame, keep)
     else:
         size = len(getattr(outcome, "link").outcomes)  # noqa: B009 - every comparison outcome has a link

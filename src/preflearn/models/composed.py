@@ -17,8 +17,8 @@ from preflearn._version import __version__
 from preflearn.backbones import Tunable, encoder_of
 from preflearn.data import PreferenceData
 from preflearn.errors import InputError, NotComputable
-from preflearn.models.assemble import Assembled, Contexts, Features, assemble
 from preflearn.models.answers import fingerprints
+from preflearn.models.assemble import Assembled, Contexts, Features, assemble
 from preflearn.models.automatic import Auto
 from preflearn.models.base import Part
 from preflearn.models.batch import Batch
@@ -27,7 +27,7 @@ from preflearn.models.contexts import contexts_of
 from preflearn.models.controls import control_scale, controls_of
 from preflearn.models.fitting import Report
 from preflearn.models.network import Network
-from preflearn.models.parts import from_spec
+from preflearn.models.parts import Kind, check_part, from_spec
 from preflearn.models.plan import Plan, moments, needed_responses, of_one_criterion, shape_of
 from preflearn.models.ridge import Curve, choose_ridge
 from preflearn.models.vocabulary import Vocabulary, learn
@@ -105,9 +105,10 @@ class Composed(Beliefs):
         """The parts as objects.
 
         Raises:
-            InputError: an unknown part or option.
+            InputError: an unknown part or option, or a value that is none.
         """
-        return Plan(
+        self._check_parameters()
+        plan = Plan(
             from_spec(self.head, "head"),
             from_spec(self.kernel, "kernel"),
             from_spec(self.population, "population"),
@@ -115,6 +116,32 @@ class Composed(Beliefs):
             tuple(from_spec(each, "outcome") for each in self.outcomes),
             from_spec(self.fitting, "fitting"),
         )
+        kinds: tuple[Kind, ...] = ("head", "kernel", "population", "fitting")
+        for kind in kinds:
+            check_part(getattr(plan, kind), kind)
+        for each in plan.noise:
+            check_part(each, "noise")
+        for outcome in plan.outcomes:
+            check_part(outcome, "outcome")
+        return plan
+
+    def _check_parameters(self) -> None:
+        """Raise `InputError` where a parameter is of the wrong kind."""
+        for name in ("noise", "outcomes"):
+            given = getattr(self, name)
+            if isinstance(given, str) or not isinstance(given, Sequence):
+                raise InputError(f"{name} is a list of parts.", value=given, cure=f"For instance {name}=[{given}].")
+        if not self.outcomes:
+            raise InputError("a model needs an outcome to learn from.", cure='For instance outcomes=("choice",).')
+        number = isinstance(self.ridge, (int, float)) and not isinstance(self.ridge, bool)
+        if self.ridge != "auto" and not (number and 0 <= float(self.ridge) < float("inf")):
+            raise InputError("the ridge is a number >= 0, or 'auto'.", value=self.ridge)
+        if self.posterior not in ("model", "sandwich"):
+            raise InputError("the posterior is 'model' or 'sandwich'.", value=self.posterior)
+        if not isinstance(self.standardise, bool):
+            raise InputError("standardise is true or false.", value=self.standardise)
+        if not isinstance(self.seed, (int, np.integer)) or isinstance(self.seed, bool) or self.seed < 0:
+            raise InputError("the seed is a whole number >= 0.", value=self.seed)
 
     def fit(self, data: PreferenceData) -> Self:
         """Estimate from the judgments of `data`.
@@ -265,6 +292,10 @@ def _check_answers(assembled: Assembled) -> None:
     if not len(assembled.batch):
         why = ", ".join(f"{n:,.0f} {reason}" for reason, n in assembled.left_out.items())
         raise InputError(f"no judgment is left to learn from ({why or 'there are none'}).")
+    if not sum(float(rows.weight.sum()) for rows in assembled.batch.judgments()):
+        raise InputError(
+            "every judgment has the weight or the count 0, so none is left to learn from.", column="weight"
+        )
     pairs, lists, ratings = assembled.batch.pairs, assembled.batch.lists, assembled.batch.ratings
     if pairs is not None and bool((pairs.target == pairs.target.flip(-1)).all()):
         raise InputError("every comparison is a tie, so nothing is preferred.", column="comparisons.outcome")

@@ -13,7 +13,9 @@ from preflearn.errors import NotSupported
 from preflearn.models.composed import Composed
 from preflearn.models.finetune import Tuned
 from preflearn.models.heads import Layered
+from preflearn.models.kernels.difference import DifferenceModule
 from preflearn.models.parts import to_spec
+from preflearn.models.population.everyone import EveryoneModule
 
 
 def export_transformers(model: Composed, path: str | Path, *, force: bool = False) -> None:
@@ -64,7 +66,8 @@ def linear_weight(model: Composed) -> np.ndarray[Any, np.dtype[np.float64]]:
     model._fitted()
     head = model.network_.head
     scalar = isinstance(head, Layered) and head.linear and head.channels * head.width == 1 and not head.constant
-    if not scalar or model.network_.population.channels != 1 or model.network_.population.latent:
+    alike = type(model.network_.population) is EveryoneModule and type(model.network_.kernel) is DifferenceModule
+    if not scalar or not alike:
         raise NotSupported(
             "only one linear utility for everyone is a score that transformers can hold; this model has more to say. "
             "Export it to sentence-transformers."

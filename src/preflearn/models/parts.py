@@ -9,7 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
 from difflib import get_close_matches
-from typing import Any, Literal, TypeVar
+from functools import cache
+from importlib import import_module
+from pkgutil import walk_packages
+from typing import Any, Literal, TypeVar, get_type_hints
+
+from pydantic import ConfigDict, PydanticSchemaGenerationError, TypeAdapter, ValidationError
 
 from preflearn.choice import Binary, Davidson, Flip, Margin, Ordinal, Scaled
 from preflearn.errors import InputError
@@ -42,8 +47,17 @@ for _link in (Binary, Davidson, Ordinal, Flip, Margin, Scaled):
     part("link", _link.__name__.lower())(_link)
 
 
+@cache
+def _import_all() -> None:
+    """Parts are registered when their files are imported; a file or a saved model may name any of them."""
+    package = import_module("preflearn.models")
+    for found in walk_packages(package.__path__, "preflearn.models."):
+        import_module(found.name)
+
+
 def keys(kind: Kind) -> list[str]:
     """Names of the parts of a kind."""
+    _import_all()
     return sorted(key for known, key in _PARTS if known == kind)
 
 
@@ -98,6 +112,8 @@ def from_spec(spec: Any, kind: Kind | None = None) -> Any:
 
 
 def _build(kind: str, key: str, options: Mapping[str, Any]) -> Any:
+    if (kind, key) not in _PARTS:
+        _import_all()
     found = _PARTS.get((kind, key))
     if found is None:
         known = [name for each, name in _PARTS if each == kind]
@@ -107,10 +123,39 @@ def _build(kind: str, key: str, options: Mapping[str, Any]) -> Any:
     names = [field.name for field in fields(found)]
     if not isinstance(options, Mapping):
         raise InputError(f"the options of {kind} {key!r} must be named.", value=options, cure=f"{', '.join(names)}.")
+    options = {"on" if str(name) == "True" else name: value for name, value in options.items()}  # YAML reads on as true
     if unknown := [name for name in options if name not in names]:
         raise InputError(f"{kind} {key!r} has no option {unknown[0]!r}.", cure=f"It has: {', '.join(names) or 'none'}.")
-    nested = {kind: kind for kind in ("link", "kernel", "head", "fitting")} | {"kernels": "kernel", "heads": "head"}
+    nested = {kind: kind for kind in ("link", "kernel", "head", "fitting")}
+    nested |= {"kernels": "kernel", "heads": "head", "start": "fitting"}
     try:
         return found(**{name: from_spec(value, nested.get(name)) for name, value in options.items()})  # type: ignore[arg-type]
     except (TypeError, ValueError) as error:
         raise InputError(f"{kind} {key!r} cannot be made: {error}.") from error
+
+
+def check_part(value: Any, kind: Kind) -> None:
+    """Look at what was given as a part, and at the types of its options.
+
+    Raises:
+        InputError: it is no part of this kind, or an option is of another type than the part declares.
+    """
+    known = _NAMES.get(type(value))
+    if known is None or known[0] != kind:
+        what = f"the {known[0]} {known[1]!r}" if known else repr(value)
+        raise InputError(f"{what} is no {kind}.", cure=f"There are: {', '.join(keys(kind))}.")
+    for name, wanted in get_type_hints(type(value)).items():
+        if name not in {field.name for field in fields(value)}:
+            continue
+        given = getattr(value, name)
+        try:
+            checked = TypeAdapter(wanted, config=ConfigDict(arbitrary_types_allowed=True))
+            checked.validate_python(tuple(given) if isinstance(given, list) else given, strict=True)
+        except PydanticSchemaGenerationError:
+            continue  # a protocol: whatever behaves so
+        except ValidationError as error:
+            wrong = "; ".join(dict.fromkeys(each["msg"] for each in error.errors()))
+            raise InputError(
+                f"the option {name!r} of the {kind} {known[1]!r} is of another kind: {wrong}.",
+                value=given,
+            ) from None

@@ -159,7 +159,13 @@ def of_one_criterion(data: PreferenceData, tables: Sequence[str], criterion: str
         InputError: the criterion does not occur, or several do and none was chosen.
     """
     for table in tables:
-        if not data.height(table) or "criterion_id" not in data.columns(table):
+        if not data.height(table):
+            continue
+        if "criterion_id" not in data.columns(table):
+            if criterion not in (None, "overall"):
+                raise InputError(
+                    f"no judgment is on the criterion {criterion!r}: none is recorded.", column=f"{table}.criterion_id"
+                )
             continue
         known = sorted(str(name) for name in data.table(table)["criterion_id"].drop_nulls().unique().cast(pl.String))
         if criterion is None:

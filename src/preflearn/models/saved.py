@@ -83,8 +83,19 @@ def load(path: str | Path) -> Composed:
         raise InputError(
             f"this is not a saved preference model ({error}).", path=place, cure="`preflearn fit` writes one."
         ) from None
+    if not isinstance(document, dict) or document.get("kind") != "composed":
+        raise InputError("this is not a saved preference model.", path=place, cure="`preflearn fit` writes one.")
     if document.get("format", FORMAT + 1) > FORMAT:
         raise InputError(f"the model was written by preflearn {document.get('version')}.", path=place, cure="Upgrade.")
+    try:
+        return _restored(place, document, tensors)
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        raise InputError(
+            f"the saved model is damaged ({' '.join(str(error).split()):.200}).", path=place, cure="Fit it again."
+        ) from error
+
+
+def _restored(place: Path, document: dict[str, Any], tensors: dict[str, Any]) -> Composed:
     parameters = document["parameters"]
     for name in _PARTS:
         parameters[name] = from_spec(parameters[name])

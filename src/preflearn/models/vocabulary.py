@@ -42,7 +42,12 @@ class Attribute:
         if self.classes:
             text = column.cast(pl.String)
             return np.column_stack([(text == name).fill_null(False).to_numpy() for name in self.classes]).astype(float)
-        numbers = column.cast(pl.Float64).to_numpy()
+        try:
+            numbers = column.cast(pl.Float64).to_numpy()
+        except pl.exceptions.InvalidOperationError:
+            raise InputError(
+                "the model knows this attribute as a number.", column=f"annotators.{self.name}", cure="Record numbers."
+            ) from None
         return np.nan_to_num((numbers - self.centre) / self.scale)[:, None]
 
 
@@ -111,10 +116,11 @@ def _attribute(data: PreferenceData, name: str, annotators: Sequence[str]) -> At
             cure=f"They have: {', '.join(data.columns('annotators'))}.",
         )
     known = data.annotators.filter(pl.col("annotator_id").cast(pl.String).is_in(list(annotators)))[name]
-    if known.dtype.is_numeric():
-        numbers = known.drop_nulls().cast(pl.Float64).to_numpy()
-        spread = float(numbers.std()) if len(numbers) else 0.0
-        return Attribute(name, (), float(numbers.mean()) if len(numbers) else 0.0, spread or 1.0)
+    numbers = known.drop_nulls().cast(pl.Float64).drop_nans().to_numpy() if known.dtype.is_numeric() else None
+    if not known.drop_nulls().len() or (numbers is not None and not len(numbers)):
+        raise InputError(f"the attribute {name!r} is recorded of nobody who judged.", column="annotators." + name)
+    if numbers is not None:
+        return Attribute(name, (), float(numbers.mean()), float(numbers.std()) or 1.0)
     return Attribute(name, tuple(sorted(_distinct(known))))
 
 

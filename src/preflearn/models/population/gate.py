@@ -170,6 +170,11 @@ class Gate(Part):
     scaled: bool = False
     ridge: float = 1.0
 
+    def __post_init__(self) -> None:
+        whole = isinstance(self.channels, int) and self.channels >= 1
+        if self.channels != "criteria" and not whole:
+            raise InputError("channels are a whole number >= 1, or 'criteria'.", value=self.channels)
+
     @property
     def needs_prompts(self) -> bool:  # type: ignore[override]
         return self.on != "context"

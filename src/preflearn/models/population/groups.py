@@ -78,4 +78,6 @@ class Groups(Part):
             )
 
     def build(self, shape: Shape) -> PopulationModule:
+        if not shape.codes[self.column]:
+            raise InputError("no judgment is of a known group: nothing is recorded.", column=self.column)
         return GroupsModule(shape.codes[self.column], self.column, self.spread)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from preflearn.choice.mixture import responsibilities
+from preflearn.errors import InputError
 from preflearn.models.base import Judgments, Part, PopulationModule, Shape, Taste
 from preflearn.models.batch import Batch
 from preflearn.models.parts import part
@@ -114,6 +115,10 @@ class Mixture(Part):
 
     components: int = 2
     unit: Literal["annotator", "record"] | str = "annotator"
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.components, int) or self.components < 1:
+            raise InputError("the number of components is a whole number >= 1.", value=self.components)
 
     @property
     def needs_annotators(self) -> bool:  # type: ignore[override]

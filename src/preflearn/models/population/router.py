@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from preflearn.errors import InputError
 from preflearn.models.base import Judgments, Part, PopulationModule, Shape, Taste
 from preflearn.models.batch import Batch
 from preflearn.models.heads import perceptron
@@ -62,6 +63,10 @@ class Router(Part):
     hidden: tuple[int, ...] = (128,)
     entropy: float = 0.05
     ridge: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.components, int) or self.components < 1:
+            raise InputError("the number of components is a whole number >= 1.", value=self.components)
 
     @property
     def needs_prompts(self) -> bool:  # type: ignore[override]

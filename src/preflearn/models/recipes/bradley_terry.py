@@ -20,4 +20,4 @@ def bradley_terry(hidden: tuple[int, ...] = (), **options: Any) -> Composed:
     Source: Bradley and Terry (1952), Biometrika 39, 324-345; as a reward model: Christiano et al. (2017),
     arXiv 1706.03741, equation 1.
     """
-    return Composed(head=Utility(tuple(hidden)), **{"name": "bradley_terry", **options})
+    return Composed(**{"head": Utility(tuple(hidden)), "name": "bradley_terry", **options})
