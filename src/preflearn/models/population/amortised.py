@@ -191,7 +191,8 @@ def _normal(count: int, size: int) -> Tensor:
     """Standard normal numbers [count, size] that are the same in every model: a Sobol sequence and its reflection."""
     if not count:
         return torch.zeros(0, size)
-    uniform = torch.quasirandom.SobolEngine(size, scramble=True, seed=1).draw((count + 1) // 2, dtype=torch.float64)
+    sobol = torch.quasirandom.SobolEngine(size, scramble=True, seed=1)  # type: ignore[no-untyped-call]
+    uniform = sobol.draw((count + 1) // 2, dtype=torch.float64)
     half = torch.special.ndtri(uniform.clamp(1e-6, 1 - 1e-6))
     return torch.cat([half, -half])[:count].float()
 
@@ -232,7 +233,7 @@ class Amortised(Part):
     """
 
     latent: int = 8
-    hidden: int = 64
+    hidden: int = 32
     variational: bool = True
     pooling: Pooling = "mean"
     odd: bool = False

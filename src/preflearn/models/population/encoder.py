@@ -118,19 +118,20 @@ class SetEncoder(nn.Module):
     def _evidence(
         self, won: Tensor, lost: Tensor | None, unit: Tensor, units: int, weight: Tensor
     ) -> tuple[Belief, Belief | None]:
-        mean, log_precision = self.out(won).chunk(2, dim=-1)
-        back, back_precision = (None, None) if lost is None else self.out(lost).chunk(2, dim=-1)
+        mean, precision = self.out(won).chunk(2, dim=-1)
+        if lost is None:
+            return _added(mean, precision, unit, units, weight), None
+        back, back_precision = self.out(lost).chunk(2, dim=-1)
         if self.odd:
-            assert back is not None and back_precision is not None
             mean, back = (mean - back) / 2, (back - mean) / 2
-            log_precision = back_precision = (log_precision + back_precision) / 2
-        said = _added(mean, log_precision, unit, units, weight)
-        return said, None if back is None else _added(back, back_precision, unit, units, weight)
+            precision = back_precision = (precision + back_precision) / 2
+        said = _added(mean, precision, unit, units, weight)
+        return said, _added(back, back_precision, unit, units, weight)
 
 
-def _added(mean: Tensor, log_precision: Tensor, unit: Tensor, units: int, weight: Tensor) -> Belief:
+def _added(mean: Tensor, free: Tensor, unit: Tensor, units: int, weight: Tensor) -> Belief:
     """Posterior of a standard normal after independent measurements."""
-    precision = nn.functional.softplus(log_precision) * weight[:, None].to(mean.dtype)
+    precision = nn.functional.softplus(free) * weight[:, None].to(mean.dtype)
     total = 1 + precision.new_zeros(units, precision.shape[1]).index_add(0, unit, precision)
     summed = precision.new_zeros(units, precision.shape[1]).index_add(0, unit, precision * mean)
     return Belief(summed / total, -torch.log(total))

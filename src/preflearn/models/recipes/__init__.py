@@ -24,6 +24,7 @@ RECIPES: dict[str, str] = {
     "pal_a": "preflearn.models.recipes.plural:pal_a",
     "pal_b": "preflearn.models.recipes.plural:pal_b",
     "mixture": "preflearn.models.recipes.plural:mixture",
+    "vpl": "preflearn.models.recipes.latent:vpl",
     "offsets": "preflearn.models.recipes.people:offsets",
     "groups": "preflearn.models.recipes.people:groups",
     "attributes": "preflearn.models.recipes.people:attributes",

@@ -8,19 +8,25 @@ from preflearn.models.composed import Composed
 from preflearn.models.population import Attributes, Groups, Offsets
 
 
-def offsets(precision: float | Literal["auto"] = "auto", **options: Any) -> Composed:
+def offsets(
+    precision: float | Literal["auto"] = "auto",
+    prior: Literal["isotropic", "diagonal", "full"] = "full",
+    **options: Any,
+) -> Composed:
     """Every annotator's weights are the common ones plus an offset: ``w_u = w + delta_u``, ``delta_u ~ N(0, T)``.
 
     Strangers answer by the common weights, newcomers by what their answers say about their offset.
 
     Args:
         precision: of the offsets; "auto" learns how much people differ, which may be not at all.
+        prior: what is learned of T: a variance, one for each feature, or any covariance (in which directions people
+            differ: newcomers are then known from few judgments).
         options: of `Composed`.
 
     Source: annotator offsets of What's in my human feedback? (WIMHF), arXiv 2510.26202, appendix D (paper text: a ridge
     of 1/tau^2 around a frozen global fit); here both are estimated together.
     """
-    return Composed(**{"name": "offsets", "population": Offsets(precision), **options})
+    return Composed(**{"name": "offsets", "population": Offsets(precision, prior), **options})
 
 
 def groups(column: str = "group", spread: float = 1.0, **options: Any) -> Composed:
