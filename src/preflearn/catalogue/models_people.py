@@ -178,6 +178,21 @@ register(
 )
 register(
     Method(
+        key="orchestrator_causes",
+        title="Where weights taught by winners' scores fail",
+        authors="(withdrawn submission; names not checked)",
+        year=2025,
+        reference="arXiv 2511.10656",
+        family="model",
+        formula="w(x) -> softmax(r(x, winner) / T) against g(x) by maximum likelihood",
+        recipe="preflearn.models.attributes:AttributeStages",
+        proof=f"{_PROOFS}.gates:causes",
+        parts=_PARTS,
+        kind="study",
+    )
+)
+register(
+    Method(
         key="micro",
         title="MiCRo: tastes routed by prompt and context",
         authors="Shen, Yao, Yang, Sun, Luo, Pan, Zhang, Zhao",
