@@ -20,11 +20,13 @@ class Candidate(NamedTuple):
         name: as given.
         make: an unfitted model; None for what is fitted or predicted already.
         path: of the others.
+        takes_options: whether `--set` says something about it.
     """
 
     name: str
     make: Callable[[], Any] | None
     path: Path | None = None
+    takes_options: bool = False
 
     @property
     def unfitted(self) -> bool:
@@ -69,7 +71,17 @@ def candidates(
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise InputError("a model is named twice.", value=twice[0])
     own = _options(options, names)
-    return {name: _candidate(say, name, data, own.get(name, []), encoder) for name in names}
+    found = {name: _candidate(say, name, data, own.get(name, []), encoder) for name in names}
+    takers = [name for name, each in found.items() if each.takes_options]
+    for name, texts in own.items():
+        addressed = [text for text in options if text.startswith(f"{name}:")]
+        if texts and name not in takers and (addressed or not takers):
+            raise InputError(
+                f"{name} is no recipe to fit, so it has no options.",
+                value=(addressed or texts)[0],
+                cure="Leave out --set.",
+            )
+    return found
 
 
 def _options(options: Sequence[str], names: Sequence[str]) -> Mapping[str, list[str]]:
@@ -93,13 +105,13 @@ def _candidate(say: Say, name: str, data: PreferenceData, options: Sequence[str]
     path = Path(name)
     rating = name.removeprefix("rank:")
     if path.suffix in (".yaml", ".yml") and path.is_file():
-        return Candidate(name, _recipe(say, name, options, encoder))
+        return Candidate(name, _recipe(say, name, options, encoder), takes_options=True)
     if path.exists():
         return Candidate(name, None, path)
     if name.startswith("rank:") and rating in MODELS:
         return Candidate(name, lambda: build(rating, seed=say.seed))
     if name in recipes() and (name not in MODELS or _has_content(data)):
-        return Candidate(name, _recipe(say, name, options, encoder))
+        return Candidate(name, _recipe(say, name, options, encoder), takes_options=True)
     if name in MODELS:
         return Candidate(name, lambda: build(name, seed=say.seed))
     if path.suffix:
