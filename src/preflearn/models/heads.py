@@ -25,12 +25,22 @@ def perceptron(inputs: int, hidden: Sequence[int], outputs: int, *, bias: bool, 
     return layers[0] if len(layers) == 1 else nn.Sequential(*layers)
 
 
+def layer_penalty(module: nn.Module, unit: float) -> Tensor:
+    """Negative log-prior of the linear layers inside, nats: weights ``N(0, 1 / (unit * inputs of the layer))``.
+
+    With `unit` 1 and inputs of variance 1, so are the outputs, whatever the widths; biases are free.
+    """
+    layers = [each for each in module.modules() if isinstance(each, nn.Linear)]
+    squares = [unit * layer.in_features / 2 * layer.weight.square().sum() for layer in layers]
+    return torch.stack(squares).sum() if squares else torch.zeros(())
+
+
 class Layered(HeadModule):
     """A perceptron whose outputs are arranged as ``[m, C, r]``.
 
     Attributes:
-        constant: outputs also weigh a constant coordinate of 1. It is a bias, but one drawn and penalised like every
-            other weight: products of coordinates would otherwise grow through it at no cost.
+        constant: outputs also weigh a constant coordinate of 1. It is a bias, but one drawn and penalised as much as
+            all features together: products of coordinates would otherwise grow through it at no cost.
         linear: no hidden layers.
     """
 
@@ -66,18 +76,18 @@ class Layered(HeadModule):
     def restart(self) -> None:
         """Draw the last layer anew. One channel starts at zero: the problem is convex for linear heads."""
         last = self.last
-        spread = self.spread / math.sqrt(last.in_features)
-        for value in [last.weight] if last.bias is None else [last.weight, last.bias]:
-            drawn = self.spread and (value is last.weight or self.constant)
-            nn.init.normal_(value, std=spread) if drawn else nn.init.zeros_(value)
+        nn.init.normal_(last.weight, std=self.spread / math.sqrt(last.in_features))
+        if last.bias is not None:
+            nn.init.normal_(last.bias, std=self.spread if self.constant else 0.0)
 
     def forward(self, x: Tensor) -> Tensor:
         flat: Tensor = self.layers(x)
         return flat.reshape(x.shape[0], self.channels, self.width)
 
     def penalty(self, ridge: float) -> Tensor:
-        total = super().penalty(ridge)
-        return total + ridge / 2 * self.last.bias.square().sum() if self.constant else total
+        unit = ridge / self.inputs()[0].shape[-1]
+        total = layer_penalty(self.layers, unit)
+        return total + unit / 2 * self.last.bias.square().sum() if self.constant else total
 
 
 @part("head", "utility")

@@ -11,13 +11,14 @@ from torch import Tensor, nn
 from preflearn.choice import kernels
 from preflearn.errors import InputError, NotSupported
 from preflearn.models.base import HeadModule, KernelModule, Part, Shape, Taste
-from preflearn.models.heads import perceptron
+from preflearn.models.heads import layer_penalty, perceptron
 from preflearn.models.parts import part
 
 
 class _Classifier(KernelModule):
-    def __init__(self, channels: int, width: int, hidden: Sequence[int]) -> None:
+    def __init__(self, channels: int, width: int, hidden: Sequence[int], features: int) -> None:
         super().__init__()
+        self.features = features
         self.layers = nn.ModuleList([perceptron(2 * width, hidden, 1, bias=False) for _ in range(channels)])
 
     def forward(self, a: Tensor, b: Tensor, taste: Taste, prompts: Tensor | None) -> Tensor:
@@ -30,7 +31,7 @@ class _Classifier(KernelModule):
         raise NotSupported("a classifier of pairs only compares: it has no utility of a single response.")
 
     def penalty(self, ridge: float) -> Tensor:
-        return ridge / 2 * torch.stack([p.square().sum() for p in self.layers.parameters() if p.ndim > 1]).sum()
+        return layer_penalty(self.layers, ridge / self.features)
 
 
 @part("kernel", "classifier")
@@ -50,4 +51,4 @@ class Classifier(Part):
     def build(self, shape: Shape, head: HeadModule) -> KernelModule:
         if not self.hidden:
             raise InputError("a classifier of pairs needs a hidden layer.", cure="Use the difference kernel.")
-        return _Classifier(head.channels, head.width, self.hidden)
+        return _Classifier(head.channels, head.width, self.hidden, shape.features)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from preflearn.choice import kernels
 from preflearn.errors import InputError
 from preflearn.models.base import HeadModule, KernelModule, Part, Shape, Taste
-from preflearn.models.heads import perceptron
+from preflearn.models.heads import layer_penalty, perceptron
 from preflearn.models.parts import part
 
 Form = Literal["squared", "unsquared", "cosine"]
@@ -32,11 +32,18 @@ class IdealPointModule(KernelModule):
     mixes_points = True
 
     def __init__(
-        self, prototypes: int, width: int, form: Form, prompts: int, hidden: Sequence[int], spread: float
+        self,
+        prototypes: int,
+        width: int,
+        form: Form,
+        prompts: int,
+        hidden: Sequence[int],
+        spread: float,
+        features: int,
     ) -> None:
         super().__init__()
         self.form: Form = form
-        self.spread = spread
+        self.spread, self.features = spread, features
         self.prototypes = nn.Parameter(torch.empty(prototypes, width))
         self.moved = perceptron(prompts, hidden, prototypes * width, bias=False) if prompts else None
         self.log_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07))) if form == "cosine" else None
@@ -77,10 +84,10 @@ class IdealPointModule(KernelModule):
         return torch.exp(self.log_scale.clamp(max=math.log(_LARGEST_SCALE))) * logit
 
     def penalty(self, ridge: float) -> Tensor:
-        squares = [self.prototypes.square().sum()]
-        if self.moved is not None:
-            squares += [p.square().sum() for p in self.moved.parameters() if p.ndim > 1]
-        return ridge / 2 * torch.stack(squares).sum()
+        """Prototypes are drawn from where the points of responses lie."""
+        unit = ridge / self.features
+        points = unit / 2 * self.prototypes.square().sum()
+        return points if self.moved is None else points + layer_penalty(self.moved, unit)
 
 
 @part("kernel", "ideal_point")
@@ -118,6 +125,7 @@ class IdealPoint(Part):
     def build(self, shape: Shape, head: HeadModule) -> KernelModule:
         if self.form not in ("squared", "unsquared", "cosine"):
             raise InputError("an ideal point is squared, unsquared or cosine.", value=self.form)
+        prompts = shape.prompts if self.of_prompt else 0
         return IdealPointModule(
-            shape.channels, head.width, self.form, shape.prompts if self.of_prompt else 0, self.hidden, self.spread
+            shape.channels, head.width, self.form, prompts, self.hidden, self.spread, shape.features
         )

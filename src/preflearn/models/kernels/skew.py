@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from preflearn.choice import kernels
 from preflearn.errors import InputError
 from preflearn.models.base import HeadModule, KernelModule, Part, Shape, Taste
+from preflearn.models.heads import layer_penalty
 from preflearn.models.parts import part
 
 
@@ -25,9 +26,9 @@ class SkewModule(KernelModule):
 
     log_scale: Tensor
 
-    def __init__(self, planes: int, temperature: float, prompts: int, unit: bool) -> None:
+    def __init__(self, planes: int, temperature: float, prompts: int, unit: bool, features: int) -> None:
         super().__init__()
-        self.planes, self.unit = planes, unit
+        self.planes, self.unit, self.features = planes, unit, features
         # Equal weights to begin with: a gate has to be learned.
         self.gate = nn.Linear(prompts, planes, bias=False) if prompts else None
         start = torch.tensor(-math.log(temperature))
@@ -54,7 +55,7 @@ class SkewModule(KernelModule):
         return torch.exp(self.log_scale) * area
 
     def penalty(self, ridge: float) -> Tensor:
-        return torch.zeros(()) if self.gate is None else ridge / 2 * self.gate.weight.square().sum()
+        return torch.zeros(()) if self.gate is None else layer_penalty(self.gate, ridge / self.features)
 
 
 @part("kernel", "skew")
@@ -87,4 +88,5 @@ class Skew(Part):
             raise InputError("the skew kernel needs representations of even width.", value=head.width)
         if not self.temperature > 0:
             raise InputError("the temperature of the skew kernel is a number > 0.", value=self.temperature)
-        return SkewModule(head.width // 2, self.temperature, shape.prompts if self.gated else 0, self.unit)
+        prompts = shape.prompts if self.gated else 0
+        return SkewModule(head.width // 2, self.temperature, prompts, self.unit, shape.features)
