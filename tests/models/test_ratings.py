@@ -10,7 +10,7 @@ from tests.contract import check_preference_model
 from tests.models.makers import with_ratings
 
 from preflearn.choice import Ordinal
-from preflearn.errors import InputError, NotSupported
+from preflearn.errors import InputError, NotComputable, NotSupported
 from preflearn.models import Composed, load
 from preflearn.models.outcomes import Classes, GaussianRating, Grades
 from preflearn.models.outcomes.ratings import NOISE
@@ -253,6 +253,8 @@ class TestRatingsAndVotes:
         check_preference_model(model, data)
         model.save(tmp_path / "m")
         np.testing.assert_array_equal(load(tmp_path / "m").rate(data).mean, mean)
+        with pytest.raises(NotComputable, match="stages"):
+            model.uncertainty(data)
         with pytest.raises(InputError, match="ratings"):
             helpsteer2(encoder="embedding").fit(data.replace(ratings=data.ratings.head(0)))
 

@@ -63,6 +63,8 @@ class Part:
     """Whether judgments must say who made them."""
     mixes_points: ClassVar[bool] = False
     """Of kernels: whether they hold one prototype per channel of the population, over a head of one channel."""
+    unsettled: ClassVar[str | None] = None
+    """Of fittings: why what they find is no optimum of the objective on the recorded judgments (no posterior then)."""
 
     def columns(self) -> Mapping[str, str]:
         """Code columns wanted in `Who.columns`: alias -> name of a column of any table."""
@@ -261,11 +263,13 @@ class OutcomeModule(nn.Module):
     Attributes:
         personal: something is known about single annotators, so `acquaint` does something.
         fitting: the way of fitting that this outcome needs; None = any.
+        unsettled: why it is no likelihood; None = it is one, or stands for one.
     """
 
     table: str = "comparisons"
     """The judgments it reads."""
     fitting: str | None = None
+    unsettled: str | None = None
     personal: bool = False
 
     def prepare(self, batch: Batch) -> None:

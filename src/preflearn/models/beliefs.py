@@ -83,6 +83,9 @@ class Beliefs(Answers):
             NotComputable: the data leaves parameters undetermined.
         """
         self._fitted()
+        for part in (self.plan_.fitting, *self.network_.outcomes):
+            if part.unsettled is not None:
+                raise NotComputable(f"there is no posterior: {part.unsettled}.")
         if self._posterior is None:
             if self._training is None:
                 raise NotComputable("the model was stored without a posterior, and its training judgments are gone.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 
@@ -27,6 +28,8 @@ class Reweighted(Part):
 
     fitting: Part = FullBatch(iterations=50)  # noqa: RUF009 - a frozen part
     rounds: int = 5
+
+    unsettled: ClassVar[str | None] = "a loss whose weights follow the model is no likelihood"
 
     def fit(self, network: Network, batch: Batch, seed: int) -> Report:
         """Fit `network` in place."""

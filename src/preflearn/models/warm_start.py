@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -60,6 +61,8 @@ class WarmStart(Part):
     fitting: Part = Auto()  # noqa: RUF009 - a frozen part
     memory: float = 1.0
     extrapolation: float = 1.0
+
+    unsettled: ClassVar[str | None] = "stages that follow each other are no one likelihood"
 
     def fit(self, network: Network, batch: Batch, seed: int) -> Report:
         """Fit `network` in place."""

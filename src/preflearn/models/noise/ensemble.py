@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -63,6 +63,8 @@ class EnsembleStrength(Part):
     lowest: float | None = None
     eps: float = 0.1
     margin: bool = False
+
+    unsettled: ClassVar[str | None] = "an ensemble changed the labels that it learned from"
 
     def fit(self, network: Network, batch: Batch, seed: int) -> Report:
         rows = batch.pairs

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -44,6 +45,8 @@ class PeerReview(Part):
     flip_rate: float = 0.2
     rounds: int = 15
     ramp: int = 5
+
+    unsettled: ClassVar[str | None] = "peers chose what it learned from"
 
     def fit(self, network: Network, batch: Batch, seed: int) -> Report:
         rows = batch.pairs

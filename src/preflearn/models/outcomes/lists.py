@@ -135,6 +135,7 @@ class LambdaModule(ListModule):
     """
 
     fitting = "reweighted"
+    unsettled = "a loss whose weights follow the model is no likelihood"
 
     def __init__(self, beta: float) -> None:
         super().__init__(self._weighed)
