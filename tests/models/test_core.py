@@ -9,11 +9,13 @@ import numpy as np
 import polars as pl
 import pytest
 
+from preflearn.backbones import HiddenState
 from preflearn.errors import InputError, NotSupported
 from preflearn.models import Composed, load
 from preflearn.models.exporting import linear_weight
 from preflearn.models.minnorm import MinNorm
 from preflearn.models.population import Gate
+from preflearn.models.saved import BACKBONE, NAME, _with_backbone
 from preflearn.models.spec import build, read_spec
 from preflearn.simulate.embedded import embedded
 
@@ -231,6 +233,7 @@ def test_one_person_who_lacks_an_age_does_not_take_it_from_all(data):
     assert model.vocabulary_.attributes[0].centre == pytest.approx(63 / 11)
 
 
+@pytest.mark.slow
 def test_files_may_name_parts_that_nobody_imported():
     names = {"fine_tune": "fitting", "min_norm": "fitting", "amortised": "population", "step_reward": "head"}
     code = f"from preflearn.models.parts import keys\nfor k, kind in {names!r}.items(): assert k in keys(kind), k"
@@ -247,3 +250,12 @@ def test_only_one_utility_for_everyone_is_a_score(data, options):
     model = Composed(encoder="embedding", **options).fit(data)
     with pytest.raises(NotSupported, match="one linear utility"):
         linear_weight(model)
+
+
+def test_a_loaded_model_takes_its_language_model_along(tmp_path):
+    (tmp_path / "old" / BACKBONE).mkdir(parents=True)
+    (tmp_path / "old" / NAME).write_text("{}")
+    (tmp_path / "old" / BACKBONE / "config.json").write_text("{}")
+    encoder, field = _with_backbone(HiddenState(str(tmp_path / "old" / BACKBONE)), tmp_path / "new")
+    assert field == "model" and encoder.model == str(tmp_path / "new" / BACKBONE)
+    assert (tmp_path / "new" / BACKBONE / "config.json").is_file()

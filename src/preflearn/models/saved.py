@@ -135,6 +135,13 @@ def _with_backbone(encoder: Encoder, path: Path) -> tuple[Encoder, str | None]:
         if Path(adapter).resolve() != (path / BACKBONE).resolve():
             shutil.copytree(adapter, path / BACKBONE, dirs_exist_ok=True)
         return replace(encoder, adapter=str(path / BACKBONE)), "adapter"
+    own = Path(str(encoder.model)) if isinstance(encoder, HiddenState) else None
+    if (
+        isinstance(encoder, HiddenState) and own is not None and own.name == BACKBONE and (own.parent / NAME).is_file()
+    ):  # of the model that was loaded
+        if own.resolve() != (path / BACKBONE).resolve():
+            shutil.copytree(own, path / BACKBONE, dirs_exist_ok=True)
+        return replace(encoder, model=str(path / BACKBONE)), "model"
     return encoder, None
 
 

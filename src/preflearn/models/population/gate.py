@@ -53,12 +53,8 @@ def distinct_views(rows: Judgments, batch: Batch, on: On) -> tuple[Tensor, Tenso
     return torch.cat(views, dim=1), place
 
 
-def context_features(rows: Judgments, batch: Batch) -> Tensor:
-    """Features of the contexts of judgments, [n, c]; zeros where there is none."""
-    return _contexts(batch, rows.who.columns["context_row"])
-
-
 def _contexts(batch: Batch, place: Tensor) -> Tensor:
+    """Features of contexts, [n, c]; zeros where there is none."""
     assert batch.contexts is not None
     if not batch.contexts.shape[0]:
         return batch.contexts.new_zeros(len(place), batch.contexts.shape[1])
