@@ -18,7 +18,9 @@ def code_blocks(page: Path) -> list[str]:
     return re.findall(r"```python\n(.*?)```", page.read_text("utf-8"), flags=re.S)
 
 
-@pytest.mark.parametrize("name", ["docs/tutorial.md", "docs/ranking.md", "docs/train.md", "docs/models.md", "README.md"])
+@pytest.mark.parametrize(
+    "name", ["docs/tutorial.md", "docs/ranking.md", "docs/train.md", "docs/models.md", "README.md"]
+)
 def test_python_on_the_page_runs(name, tmp_path, monkeypatch, capsys):
     blocks = code_blocks(ROOT / name)
     assert blocks

@@ -16,6 +16,8 @@ from preflearn.errors import NotComputable
 from preflearn.models.automatic import Auto
 from preflearn.models.batch import Batch
 from preflearn.models.curvature import matrix_of
+from preflearn.models.em import EM
+from preflearn.models.fitting import FullBatch
 from preflearn.models.holdout import folds, where
 from preflearn.models.linear import Linear, linear_of
 from preflearn.models.network import Network
@@ -184,9 +186,12 @@ class _Split:
     def __init__(self, network: Network, kept: Batch, held: Batch, fitting: Any, seed: int) -> None:
         self.network, self.kept, self.held, self.seed = copy.deepcopy(network), kept, held, seed
         suited = fitting.chosen(network, kept) if isinstance(fitting, Auto) else fitting
-        # One start is enough to see which ridge is better; later fits start where the one before ended.
-        several = "starts" in {field.name for field in fields(suited)}
-        self.fitting = replace(suited, starts=1) if several else suited
+        # To see which ridge is better, one start and a rough end suffice; fits start where the one before ended.
+        known = {field.name for field in fields(suited)}
+        rough: dict[str, Any] = {
+            name: value for name, value in {"starts": 1, "tolerance": 1e-4, "iterations": 100}.items() if name in known
+        }
+        self.fitting = replace(suited, **rough) if isinstance(suited, FullBatch | EM) else suited
 
     def loss(self, ridge: float) -> float:
         """Mean log loss of the held-out judgments, their annotators as well known as the others make them."""

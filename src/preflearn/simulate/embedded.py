@@ -1,4 +1,4 @@
-"""Votes about responses with embeddings, by people whose tastes are any function of them: truth for models over content.
+"""Votes about responses with embeddings, by people whose tastes are any function of them.
 
 Unlike a `Scenario`, whose terms can be written to a file, the taste here is a function; everything else is the same.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -16,10 +16,12 @@ import polars as pl
 from preflearn.choice import Binary, Link, Ordinal
 from preflearn.data import PreferenceData
 from preflearn.errors import InputError
-from preflearn.simulate.pool import Codes, Floats
+from preflearn.simulate.pool import Floats
+
+Codes: TypeAlias = npt.NDArray[np.int64]
 
 Taste = Callable[[Floats, Floats, Codes, Floats], Floats]
-"""Logit of a over b, [n], from the features of both sides [n, d], the annotator [n] and the prompt's features [n, d']."""
+"""Logit of a over b, [n], from the features of both sides [n, d], annotator [n] and prompt's features [n, d']."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +60,7 @@ class Embedded:
         return float(np.mean(1 / (1 + np.exp(-np.abs(logit)))))
 
     def right(self, probability: npt.ArrayLike, keep: npt.NDArray[np.bool_]) -> float:
-        """Share of the kept comparisons whose predicted side is the truly preferred one; a predicted 1/2 is half right."""
+        """Share of the kept comparisons whose predicted side is truly preferred; a predicted 1/2 is half right."""
         side = np.sign(np.asarray(probability, np.float64) - 0.5)
         return float(np.mean((1 + side * np.sign(self.logit[keep])) / 2))
 
@@ -72,7 +74,7 @@ def embedded(
     prompt_features: int = 4,
     annotators: int = 100,
     votes: int | Sequence[int] = 40,
-    link: Link = Binary(),
+    link: Link | None = None,
     parameters: Sequence[float] | npt.ArrayLike = (),
     reliability: npt.ArrayLike | None = None,
     shown_first: float = 0.0,
@@ -89,7 +91,7 @@ def embedded(
         prompts, per_prompt: every prompt has so many responses; comparisons are within a prompt.
         annotators: number of people.
         votes: of each annotator (one number or one per annotator).
-        link: how an answer is drawn from the logit: `Binary`, `Davidson` or `Ordinal`.
+        link: how an answer is drawn from the logit: `Binary` (the default), `Davidson` or `Ordinal`.
         parameters: of the link, [P] or one row per annotator [U, P].
         reliability: probability that the recorded side is the one meant, per annotator [U]; default 1.
         shown_first: advantage in logits of the side shown first; the order is random and recorded when not 0.
@@ -101,6 +103,7 @@ def embedded(
     Raises:
         InputError: sizes that do not fit together.
     """
+    link = link or Binary()
     rng = np.random.default_rng([seed, 7919])
     if x is None:
         x = rng.standard_normal((prompts * per_prompt, features))

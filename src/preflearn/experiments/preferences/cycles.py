@@ -12,8 +12,7 @@ from preflearn.experiments.proof import Figures, proof
 from preflearn.models import Composed
 from preflearn.models.recipes.bradley_terry import bradley_terry
 from preflearn.models.recipes.plural import gpm, hybrid
-from preflearn.simulate.embedded import Embedded, embedded
-from preflearn.simulate.pool import Codes
+from preflearn.simulate.embedded import Codes, Embedded, embedded
 
 
 @proof(

@@ -36,7 +36,7 @@ def reward_model(seed: int) -> Figures:
     mixing = rng.standard_normal((16, 16)) * np.linspace(0.2, 2.0, 16)
     w = np.linalg.solve(mixing, 3 * rng.standard_normal(16) / 4)
     x = rng.standard_normal((2_000, 16)) @ mixing.T
-    study = embedded(linear(w), x=x, prompts=500, annotators=50, votes=40, seed=seed)
+    study = embedded(linear(np.asarray(w)), x=x, prompts=500, annotators=50, votes=40, seed=seed)
     train, test = study.halves()
     pairs = _differences(study)
     won = np.where(study.data.comparisons["outcome"].to_numpy() == "a", 1.0, -1.0)
@@ -243,7 +243,7 @@ def _differences(study: Embedded) -> Floats:
 def _exact(model: Composed, w: Floats) -> float:
     """Accuracy on all pairs of responses with independent normal features: 1 - angle / pi."""
     assert model.vocabulary_.scale is not None
-    v = model.network_.head.last.weight.detach().numpy()[0] / model.vocabulary_.scale  # type: ignore[union-attr]
+    v = model.network_.head.last.weight.detach().numpy()[0] / model.vocabulary_.scale  # type: ignore[union-attr,operator]
     return 1 - float(np.arccos(v @ w / np.linalg.norm(v) / np.linalg.norm(w))) / np.pi
 
 

@@ -12,8 +12,7 @@ import polars as pl
 from preflearn.data import PreferenceData
 from preflearn.experiments.measures import Floats
 from preflearn.models import Composed
-from preflearn.simulate.embedded import Embedded, Taste, embedded
-from preflearn.simulate.pool import Codes
+from preflearn.simulate.embedded import Codes, Embedded, Taste, embedded
 
 Mask = npt.NDArray[np.bool_]
 FEATURES = 16
@@ -51,7 +50,7 @@ class Groups(NamedTuple):
 
     def of(self, group: int, rows: Mask) -> Mask:
         """Those of the comparisons that members of a group answered."""
-        return rows & (self.group[self.study.annotator] == group)
+        return np.asarray(rows & (self.group[self.study.annotator] == group))
 
 
 def grouped(
