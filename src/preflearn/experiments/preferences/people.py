@@ -30,7 +30,7 @@ def _personal(seed: int, spread: float, people: int = 100, votes: int = 40, scal
     limit=0.3,
     least_effect=0.02,
 )
-@averaged(4)
+@averaged(8)
 def personal_offsets(seed: int) -> Figures:
     """The spread of the offsets is learned, not given."""
     study = _personal(seed, 1.0)
