@@ -43,8 +43,10 @@ class Composed(Beliefs):
         encoder: "auto" (the column `embedding` where it is recorded, else the packaged sentence encoder), a name, a
             directory or an encoder of `preflearn.backbones`.
         fitting: how parameters are found; "auto" = what suits the model (see `models.automatic.Auto`).
-        ridge: penalty ``ridge / 2 * |weights|^2`` on the summed log-likelihood; "auto" = the one that predicts
-            held-out judgments best (see `models.ridge.choose_ridge`).
+        ridge: penalty ``ridge / 2 * |weights|^2`` on the summed log-likelihood. "prior" = the number of features: with
+            standardised features the logit of two typical responses then has a variance of 2 before anything is
+            learned, however many features there are. "auto" = the one that predicts held-out judgments best, see
+            `models.ridge.choose_ridge`: worth its time where responses are few and features many.
         standardise: give every feature mean 0 and standard deviation 1 over the training responses first.
         posterior: what the spread of the parameters is taken from: "model" (the likelihood is believed) or "sandwich"
             (judgments of one annotator may hang together in ways that the model does not know).
@@ -67,7 +69,7 @@ class Composed(Beliefs):
         outcomes: Sequence[Spec] = ("choice",),
         encoder: Any = "auto",
         fitting: Spec = "auto",
-        ridge: float | Literal["auto"] = 1.0,
+        ridge: float | Literal["prior", "auto"] = "prior",
         standardise: bool = True,
         posterior: Literal["model", "sandwich"] = "model",
         criterion: str | None = None,
@@ -134,8 +136,8 @@ class Composed(Beliefs):
         if not self.outcomes:
             raise InputError("a model needs an outcome to learn from.", cure='For instance outcomes=("choice",).')
         number = isinstance(self.ridge, (int, float)) and not isinstance(self.ridge, bool)
-        if self.ridge != "auto" and not (number and 0 <= float(self.ridge) < float("inf")):
-            raise InputError("the ridge is a number >= 0, or 'auto'.", value=self.ridge)
+        if self.ridge not in ("prior", "auto") and not (number and 0 <= float(self.ridge) < float("inf")):
+            raise InputError("the ridge is a number >= 0, 'prior' or 'auto'.", value=self.ridge)
         if self.posterior not in ("model", "sandwich"):
             raise InputError("the posterior is 'model' or 'sandwich'.", value=self.posterior)
         if not isinstance(self.standardise, bool):
@@ -185,7 +187,7 @@ class Composed(Beliefs):
         """Set the network's ridge; where it is left to the data, say how it was found."""
         self.ridge_curve_: Curve = ()
         notes: list[str] = []
-        if isinstance(self.ridge, str):
+        if self.ridge == "auto":
             try:
                 choice = choose_ridge(network, batch, fitting, self.seed)
                 network.ridge, self.ridge_curve_, notes = choice.ridge, choice.curve, [choice.note]

@@ -15,6 +15,7 @@ from preflearn.errors import InputError
 from preflearn.models.base import OutcomePart, Part, Shape
 from preflearn.models.batch import Batch
 from preflearn.models.network import Network
+from preflearn.models.outcomes import Choice
 from preflearn.models.vocabulary import Vocabulary
 
 Floats = npt.NDArray[np.float64]
@@ -110,7 +111,7 @@ class Plan:
         return tuple(dict.fromkeys(name for each in self.everything for name in each.attributes()))
 
     def build(self, shape: Shape, ridge: float | str) -> Network:
-        """The network of these parts, with fresh parameters."""
+        """The network of these parts, with fresh parameters; a ridge that is no number is that of the prior."""
         population = self.population.build(shape)
         shape = replace(shape, channels=population.channels)
         channels = 1 if self.kernel.mixes_points else population.channels
@@ -118,7 +119,15 @@ class Plan:
         kernel = self.kernel.build(shape, head)
         noises = [each.build(shape) for each in self.noise]
         outcomes = [each.build(shape) for each in self.outcomes]  # type: ignore[attr-defined]
-        return Network(head, kernel, population, noises, outcomes, 1.0 if isinstance(ridge, str) else ridge)
+        borrowed = any(isinstance(each, Choice) and each.prediction is not each.link for each in outcomes)
+        if borrowed and any(each.mixes for each in noises):
+            raise InputError(
+                "margins and scales are no probabilities of strengths, which wrong labels would mix.",
+                cure='Use the ordinal form of strength (recipe "ordinal").',
+            )
+        return Network(
+            head, kernel, population, noises, outcomes, float(shape.features) if isinstance(ridge, str) else ridge
+        )
 
 
 def shape_of(batch: Batch, vocabulary: Vocabulary) -> Shape:
