@@ -20,6 +20,7 @@ from preflearn.evaluate.comparison import HEADLINE
 from preflearn.evaluate.intervals import Bootstrap, Units, expanded, quantile_t
 from preflearn.evaluate.scores import FIGURES
 from preflearn.evaluate.subsets import LEAST
+from preflearn.protocols import OutcomeProbabilities
 from tests.evaluate.makers import Stub, planted, swapped, votes
 
 NAN = float("nan")
@@ -104,9 +105,14 @@ def test_ties_are_scored_alike_for_all_models() -> None:
     )
     assert both.ties.startswith("every model knows ties")
     mixed = compare({"knows": Stub(), "not": [0.5, 0.75, 0.75]}, data, n_bootstrap=0)
-    expected = -(math.log(0.5) + math.log(0.75) + math.log(0.25)) / 3
+    # a half label is expected to be P(a) + P(tie) / 2: .5, .7, .7; what is decided is scored as before
+    expected = {"knows": -(math.log(0.5) + math.log(0.7) + math.log(0.3)) / 3}
+    expected["not"] = -(math.log(0.5) + math.log(0.75) + math.log(0.25)) / 3
     for name in ("knows", "not"):
-        assert mixed.models[name].figures["log_loss"].value == pytest.approx(expected)
+        figures = mixed.models[name].figures
+        assert figures["log_loss"].value == pytest.approx(expected[name])
+        assert figures["log_loss_decided"].value == pytest.approx(-(math.log(0.75) + math.log(0.25)) / 2)
+    assert mixed.models["knows"].figures["ece"].value == pytest.approx(abs(1.5 - 1.9) / 3)
     assert "knows know(s) ties and the others do not" in mixed.ties
 
 
@@ -355,13 +361,21 @@ def test_the_ceiling_brackets_the_best_accuracy(voters: int) -> None:
 def test_the_temperature_of_an_overconfident_model_is_found_by_cross_fitting() -> None:
     data, p = planted(11, people=100, prompts=200, each=100, ties=0.2)
     sure = sigma(3 * np.log(p / (1 - p)))
-    found = compare({"p": p, "sure": sure}, data, cluster="prompt", n_bootstrap=200)
+
+    def with_ties(q: np.ndarray) -> OutcomeProbabilities:
+        return OutcomeProbabilities(("a", "tie", "b"), np.column_stack([0.8 * q, np.full(len(q), 0.2), 0.8 * (1 - q)]))
+
+    models = {"p": with_ties(p), "sure": with_ties(sure)}
+    found = compare(models, data, cluster="prompt", n_bootstrap=200)
     assert found.calibrated["sure"].temperature == pytest.approx(3.0, rel=0.06)
     assert found.calibrated["p"].temperature == pytest.approx(1.0, rel=0.06)
     change = found.calibrated["sure"].changes
     assert change["ece"].high < -0.02 and change["log_loss_decided"].high < -0.1
     after = found.calibrated["sure"].figures["log_loss_decided"].value
     assert after == pytest.approx(found.models["p"].figures["log_loss_decided"].value, abs=2e-3)
+    # without knowledge of ties, ties are half labels: a flatter curve is best
+    halves = compare({"p": p}, data, cluster="prompt", n_bootstrap=200).calibrated["p"]
+    assert halves.temperature > 1.15 and halves.changes["log_loss"].high < 0
     temperature = f"  {found.calibrated['sure'].temperature:.2f}  "
     assert any(temperature in line for line in found.lines() if line.startswith("  sure"))
 

@@ -85,6 +85,25 @@ def row_fingerprints(data: PreferenceData) -> Fingerprints:
     return hexadecimal.select(pl.col("key").str.to_integer(base=16, dtype=pl.UInt64)).to_series().to_numpy()
 
 
+def pair_contents(data: PreferenceData) -> pl.DataFrame:
+    """What each row of `data.comparisons` compares, whichever side it is on: columns `low`, `high`, in row order.
+
+    Contents where they are known, else response ids: equal texts of two systems are the same thing to whoever reads.
+    """
+    known = response_contents(data).drop_nulls("content")
+    frame = data.select("comparisons", ["response_a", "response_b"]).collect()
+    for side in ("a", "b"):
+        frame = frame.join(
+            known.rename({"content": f"content_{side}"}),
+            left_on=f"response_{side}",
+            right_on="id",
+            how="left",
+            maintain_order="left",
+        )
+    sides = [pl.coalesce(f"content_{side}", f"response_{side}") for side in ("a", "b")]
+    return frame.select(low=pl.min_horizontal(sides), high=pl.max_horizontal(sides))
+
+
 def response_contents(data: PreferenceData) -> pl.DataFrame:
     """Content of each response that has one: `id`, `content` (null where only ids are known)."""
     frame = data.select("responses", ["response_id", "messages", "media", "content_hash"]).collect()

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import polars as pl
 
 from preflearn.data.arrays import Ints
+from preflearn.data.fingerprints import pair_contents
 from preflearn.data.split import annotators_of, assign, connected, noted, rows_of
 from preflearn.data.split_components import JUDGED, Graph, graph
 from preflearn.data.tables import PreferenceData
@@ -223,12 +224,8 @@ def _keep_back(data: PreferenceData, who: Ints, train: Bools, share: float, rng:
     """Take comparisons out of training, one annotator's about one pair together (unnamed ones singly), in place."""
     if not share:
         return
-    sides = data.select("comparisons", ["response_a", "response_b"]).select(
-        pl.min_horizontal("response_a", "response_b").alias("low"),
-        pl.max_horizontal("response_a", "response_b").alias("high"),
-    )
     unit = (
-        sides.collect()
+        pair_contents(data)
         .with_columns(pl.Series("who", np.where(who < 0, -1 - np.arange(len(who)), who)))
         .select(pl.struct("who", "low", "high").rank("dense").cast(pl.Int64))
         .to_series()

@@ -67,15 +67,27 @@ class Answers(NamedTuple):
 
     Attributes:
         p: P(a beats b | decided), [n].
-        outcomes: P(a wins), P(tie), P(b wins), [n, 3]; None: ties are scored as half labels.
+        outcomes: P(a wins), P(tie), P(b wins), [n, 3]; None: ties are not known.
+        three_way: score `outcomes`; else ties are half labels, also of a model that knows them.
     """
 
     p: Floats
     outcomes: Floats | None = None
+    three_way: bool = True
+
+    @property
+    def of_three(self) -> Floats | None:
+        """The outcomes, where they are scored."""
+        return self.outcomes if self.three_way else None
+
+    @property
+    def half(self) -> Floats:
+        """The expected half label: P(a) + P(tie) / 2, or `p` where ties are not known, [n]."""
+        return self.p if self.outcomes is None else metrics.half_label(self.outcomes)
 
     def take(self, keep: Rows) -> Answers:
         """The answers about some of the rows."""
-        return Answers(self.p[keep], None if self.outcomes is None else self.outcomes[keep])
+        return Answers(self.p[keep], None if self.outcomes is None else self.outcomes[keep], self.three_way)
 
 
 class Battery:
@@ -95,18 +107,19 @@ class Battery:
         decided = label.weight * mass
         self.n = asked.judgments
         self.n_decided = round(float((label.judgments * (mass > 0)).sum()))
-        # A model that knows ties is calibrated on decided rows only: that is what its P(a | decided) is about.
-        self.calibrated = label.weight if answers.outcomes is None else decided
-        self.n_calibrated = self.n if answers.outcomes is None else self.n_decided
+        # Where ties are scored by themselves, calibration is about decided rows: that is what P(a | decided) is about.
+        three = answers.of_three is not None
+        self.calibrated = decided if three else label.weight
+        self.n_calibrated = self.n_decided if three else self.n
         columns: dict[str, Floats | Cells] = {"weight": label.weight, "decided": decided}
         losses = {"accuracy": label.weight * metrics.credit(label.target, p), **_losses(label, answers, decided)}
         columns |= {name: losses[name] for name in RATIOS if name in names}
         if "ece" in names:
-            half = metrics.half_label(label.target)
-            if answers.outcomes is not None:
+            q, half = answers.half, metrics.half_label(label.target)
+            if three:
                 with np.errstate(invalid="ignore", divide="ignore"):
-                    half = np.where(mass > 0, label.target[:, metrics.A] / mass, 0.5)
-            self.folded = calibration.fold(p, half)
+                    q, half = p, np.where(mass > 0, label.target[:, metrics.A] / mass, 0.5)
+            self.folded = calibration.fold(q, half)
             self.bin = calibration.equal_mass(self.folded.q, self.calibrated)
             columns |= {
                 "calibrated": self.calibrated,
@@ -209,13 +222,10 @@ class Battery:
 
 def _losses(label: Labels, answers: Answers, decided: Floats) -> dict[str, Floats]:
     p, target, weight = answers.p, label.target, label.weight
-    if answers.outcomes is None:
-        loss, square = metrics.log_loss(target, p), metrics.brier(target, p)
+    if (three := answers.of_three) is None:
+        loss, square = metrics.log_loss(target, answers.half), metrics.brier(target, answers.half)
     else:
-        loss, square = (
-            metrics.log_loss_outcomes(target, answers.outcomes),
-            metrics.brier_outcomes(target, answers.outcomes),
-        )
+        loss, square = metrics.log_loss_outcomes(target, three), metrics.brier_outcomes(target, three)
     only = target.copy()
     only[:, metrics.TIE] = 0
     total = only.sum(axis=1, keepdims=True)

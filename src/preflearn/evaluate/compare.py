@@ -89,13 +89,13 @@ def compare(
     scored = usable.copy()
     scored[usable] = answered
     know_ties = all(one.outcomes is not None for one in found.values())
-    answers = {name: Answers(one.p, one.outcomes if know_ties else None).take(answered) for name, one in found.items()}
+    answers = {name: Answers(one.p, one.outcomes, know_ties).take(answered) for name, one in found.items()}
     asked = Asked(label.take(scored), ways(data, "comparisons", cluster, scored))
     settings = Settings(n_bootstrap, seed, level)
     resamples = asked.resamples(settings)
     batteries = {name: Battery(asked, answers[name], resamples) for name in names}
     fitted = _temperatures(models, answers, asked, data, calibration, settings, allow_overlap)
-    annotator = clusters(data, "comparisons", "annotator", scored)
+    prompt, annotator = (clusters(data, "comparisons", name, scored) for name in ("prompt", "annotator"))
     columns = _columns(data, by, asked, scored)
     grouped = {column: groups(data, column, scored, MAX_GROUPS) for column in columns}
     judged = things(data, label)
@@ -128,7 +128,7 @@ def compare(
         n_clusters=tuple(way.size for way in resamples.ways),
         interval=interval_sentence(resamples.ways, settings),
         level=level,
-        notes=_notes(data, asked, seen, found, distinct(asked.ways), annotator, names),
+        notes=_notes(data, asked, seen, found, distinct(asked.ways), prompt, annotator, names),
     )
 
 
@@ -225,7 +225,8 @@ def _temperatures(
             try:
                 if calibration is None or label is None:
                     fold = folds(way.code, way.size, settings.seed)
-                    out[name] = cross_fitted(answers[name].p, asked.label, fold), fold
+                    own = answers[name]
+                    out[name] = cross_fitted(own.p, asked.label, fold, ties=own.outcomes is not None), fold
                 else:
                     fitted = _elsewhere(source, calibration, label)
                     out[name] = (fitted,), np.zeros(len(answers[name].p), np.int64)
@@ -243,7 +244,7 @@ def _elsewhere(source: Source, calibration: PreferenceData, label: Labels) -> Te
     usable = label.usable
     found = predictions(source, calibration, usable)
     usable[usable] = found.answered
-    return fit_temperature(found.p[found.answered], label.take(usable))
+    return fit_temperature(found.p[found.answered], label.take(usable), ties=found.outcomes is not None)
 
 
 def _refuse_shared(data: PreferenceData, calibration: PreferenceData) -> None:
@@ -265,7 +266,7 @@ def _calibrated(own: Battery, answers: Answers, asked: Asked, resamples: Resampl
         p[rows] = temperature.apply(p[rows])
         if outcomes is not None:
             outcomes[rows] = temperature.apply_outcomes(outcomes[rows])
-    after = Battery(asked, Answers(p, outcomes), resamples, AFTER)
+    after = Battery(asked, Answers(p, outcomes, answers.three_way), resamples, AFTER)
     change = {name: resamples.difference(after.statistics[name], own.statistics[name]).figure() for name in AFTER}
     figures = {name: statistic.figure() for name, statistic in after.statistics.items()}
     slope = float(np.mean([temperature.slope for temperature in temperatures]))
@@ -300,8 +301,8 @@ def _ties(label: Labels, know_ties: bool, found: Mapping[str, Predictions]) -> s
     if know_ties or not knowing or told == "there are none":
         return told.replace("the model knows", "every model knows")
     return (
-        f"{', '.join(knowing)} know(s) ties and the others do not, so all are scored alike: a tie is a half label of "
-        "P(a beats b | decided); the figures of decided comparisons leave ties out"
+        f"{', '.join(knowing)} know(s) ties and the others do not, so all are scored alike: a tie is a half label, "
+        "which a model that knows ties predicts by P(a) + P(tie) / 2; the figures of decided comparisons leave ties out"
     )
 
 
@@ -311,6 +312,7 @@ def _notes(
     seen: Mapping[str, int | None],
     found: Mapping[str, Predictions],
     used: tuple[Clusters, ...],
+    prompt: Clusters,
     annotator: Clusters,
     names: list[str],
 ) -> list[str]:
@@ -320,8 +322,11 @@ def _notes(
         notes.append(
             f"every {finer.unit} belongs to one {used[0].unit} only: clusters are the values of {used[0].name}."
         )
-    if all(way.name != "annotator_id" for way in asked.ways) and annotator.recorded:
-        notes.append(f"intervals are about these {annotator.recorded:,} annotators: others are not allowed for.")
+    notes += [
+        f"intervals are about these {way.recorded:,} {way.unit}s: others are not allowed for."
+        for way in (prompt, annotator)
+        if way.recorded and all(way.name != one.name for one in asked.ways)
+    ]
     for way in used:
         if way.name != "rows" and way.loose:
             notes.append(f"{way.loose:,} rows have no {way.name}; each is a cluster of its own.")

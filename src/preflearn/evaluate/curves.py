@@ -11,6 +11,7 @@ import numpy.typing as npt
 import polars as pl
 
 from preflearn.data.columns import attach
+from preflearn.data.fingerprints import pair_contents
 from preflearn.data.schema import JUDGMENTS
 from preflearn.data.tables import PreferenceData
 from preflearn.errors import InputError, NotSupported
@@ -262,12 +263,11 @@ def _rows(data: PreferenceData, label: Labels, least: int) -> tuple[_Rows, _Peop
         .select(
             pl.col("__who").cast(pl.String).alias("who"),
             pl.col("__prompt").cast(pl.String).alias("prompt"),
-            pl.min_horizontal("response_a", "response_b").alias("low"),
-            pl.max_horizontal("response_a", "response_b").alias("high"),
             pl.col("comparison_id"),
         )
         .with_row_index("row")
         .collect()
+        .hstack(pair_contents(data))
         .filter(pl.Series(label.usable) & pl.col("who").is_not_null())
         .sort("who", "prompt", "low", "high", "comparison_id")
     )

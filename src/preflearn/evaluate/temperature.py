@@ -1,7 +1,7 @@
 """One temperature for a model's logits, fitted on judgments that are not scored.
 
-It makes a model neither better nor worse at ordering, only more or less sure. Ties do not say who wins: the fit is
-to decided judgments, which is what P(a beats b | decided) is about; P(tie) is left as it is.
+It makes a model neither better nor worse at ordering, only more or less sure. Of a model that knows ties P(a beats b |
+decided) is fitted to decided judgments and P(tie) left as it is; for any other a tie is a half label, as in scoring.
 """
 
 from __future__ import annotations
@@ -75,27 +75,32 @@ class Temperature:
         return [f"temperature {self.value:.3f} (the model was {sure}); 1 / temperature {self.figure.text()}"]
 
 
-def fit_temperature(p: Floats, label: Labels, cluster: Ints | None = None, *, unit: str = "cluster") -> Temperature:
-    """The temperature of largest likelihood of the decided judgments.
+def fit_temperature(
+    p: Floats, label: Labels, cluster: Ints | None = None, *, ties: bool = False, unit: str = "cluster"
+) -> Temperature:
+    """The temperature of largest likelihood.
 
     Args:
         p: P(a beats b | decided), [n].
-        label: the judgments, [n]; soft labels count by their decided shares.
+        label: the judgments, [n].
         cluster: for the interval, [n].
+        ties: the model knows ties: only decided judgments count (soft labels by their decided shares); else a tie is a
+            half label.
         unit: what a cluster is.
 
     Raises:
-        NotComputable: nothing is decided; every answer is as predicted (the best temperature is 0); or an answer had
-            probability 0, which no temperature repairs.
+        NotComputable: there is nothing to fit to; every answer is as predicted (the best temperature is 0); or an
+            answer had probability 0, which no temperature repairs.
 
     Source: Guo, Pleiss, Sun and Weinberger (2017), On calibration of modern neural networks, arXiv:1706.04599, section
     4.2, for two classes (Platt scaling without an intercept, which exchanging a and b forbids).
     """
     decided = label.target[:, metrics.A] + label.target[:, metrics.B]
-    weight = label.weight * decided
-    with np.errstate(invalid="ignore", divide="ignore"):
-        won = np.where(decided > 0, label.target[:, metrics.A] / decided, 0.5)
-        x = special.logit(p)
+    weight, won = label.weight, metrics.half_label(label.target)
+    if ties:
+        weight = weight * decided
+        won = np.divide(label.target[:, metrics.A], decided, out=np.full(len(p), 0.5), where=decided > 0)
+    x = special.logit(p)
     kept = weight > 0
     if not kept.any():
         raise NotComputable("there is no decided comparison to fit a temperature to")
@@ -117,16 +122,20 @@ def fit_temperature(p: Floats, label: Labels, cluster: Ints | None = None, *, un
     return Temperature(max(found.value, 0.0), found)
 
 
-def cross_fitted(p: Floats, label: Labels, fold: Ints) -> tuple[Temperature, ...]:
+def cross_fitted(p: Floats, label: Labels, fold: Ints, *, ties: bool = False) -> tuple[Temperature, ...]:
     """For each fold the temperature of all other folds.
 
     Args:
         fold: [n], 0 .. folds - 1.
+        ties: see `fit_temperature`.
 
     Raises:
         NotComputable: as `fit_temperature`, for any of them.
     """
-    return tuple(fit_temperature(p[rest], label.take(rest)) for rest in (fold != k for k in range(int(fold.max()) + 1)))
+    return tuple(
+        fit_temperature(p[rest], label.take(rest), ties=ties)
+        for rest in (fold != k for k in range(int(fold.max()) + 1))
+    )
 
 
 def folds(code: Ints, size: int, seed: int, wanted: int = FOLDS) -> Ints:
@@ -226,5 +235,7 @@ def with_temperature(model: PreferenceModel, data: PreferenceData) -> Tempered:
         raise InputError("the model answers no judged comparison of the calibration data.")
     by = clusters(data, "comparisons", None, scored)
     code = np.full(len(by.code), -1) if by.name == ROWS else by.code
-    temperature = fit_temperature(found.p[found.answered], label.take(scored), code, unit=by.unit)
+    temperature = fit_temperature(
+        found.p[found.answered], label.take(scored), code, ties=found.outcomes is not None, unit=by.unit
+    )
     return Tempered(model, temperature, row_fingerprints(data))
