@@ -164,8 +164,8 @@ class Design:
         personal, squares = self._values(states, base)
         bends = derivatives(log_prob, base + personal)
         goal = blocks.total(bends.log_prob) - squares / 2
-        # The next step of a Newton iteration that promises this little would promise about its square.
-        enough = max(1e-9, 100 * torch.finfo(base.dtype).eps)
+        noise = 100 * torch.finfo(base.dtype).eps  # of sums, relative
+        enough = max(1e-12, noise)
         for _ in range(iterations):
             steps, gain = self._newton(states, personal, bends)
             close = enough * (1 + goal.abs())
@@ -176,7 +176,7 @@ class Design:
                 trial = self._moved(states, steps, rate)
                 personal, squares = self._values(trial, base)
                 reached = blocks.total(log_prob(base + personal).detach()) - squares / 2
-                worse = (reached < goal + 1e-4 * rate * gain - close) & (rate > 0)
+                worse = (reached < goal + 1e-4 * rate * gain - noise * (1 + goal.abs())) & (rate > 0)
                 if not bool(worse.any()):
                     break
                 rate = torch.where(worse, rate / 2, rate)
