@@ -1,6 +1,6 @@
 """Judging the judges: how well models predict people, and what a data set holds. Sees only protocols, never a model."""
 
-from preflearn.evaluate.compare import compare
+from preflearn.evaluate.comparing import compare
 from preflearn.evaluate.comparison import Comparison
 from preflearn.evaluate.curves import AnnotatorCurve, new_annotator_curve
 from preflearn.evaluate.default_split import HeldOutComparison, compare_held_out

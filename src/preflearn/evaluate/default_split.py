@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 
 from preflearn.data.split_both import QUADRANTS, WORDS, HeldOut
-from preflearn.evaluate.compare import compare
+from preflearn.evaluate.comparing import compare
 from preflearn.evaluate.comparison import Comparison
 from preflearn.evaluate.comparison_lines import aligned, interval_text
 from preflearn.protocols import PreferenceModel

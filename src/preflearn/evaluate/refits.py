@@ -17,7 +17,7 @@ from preflearn.data.schema import JUDGMENTS
 from preflearn.data.tables import PreferenceData
 from preflearn.errors import InputError, PreflearnError
 from preflearn.evaluate.clusters import clusters
-from preflearn.evaluate.compare import compare
+from preflearn.evaluate.comparing import compare
 from preflearn.evaluate.comparison import HEADLINE
 from preflearn.evaluate.comparison_lines import NAMES, aligned, interval_text, reasons
 from preflearn.evaluate.figures import Figure
