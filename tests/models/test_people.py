@@ -55,7 +55,7 @@ def test_offsets_pay_where_people_differ_and_cost_nothing_where_not(het, least):
         assert float(people.offsets(people.coefficients).detach().abs().max()) < 0.02
 
 
-def test_profile_ends_where_descent_on_everything_ends():
+def test_profile_ends_where_descent_on_everything_ends(tmp_path):
     """With ties, and judgments of nobody in particular."""
     study = differing(1.0, votes=12, people=20, link=Davidson(), parameters=(1.0,))
     frame = study.data.comparisons.with_columns(
@@ -68,9 +68,13 @@ def test_profile_ends_where_descent_on_everything_ends():
     assert exact.report_.value == pytest.approx(plain.report_.value, rel=1e-6)
     np.testing.assert_allclose(exact.prob(data), plain.prob(data), atol=1e-3)
     check_preference_model(exact, data)
+    exact.adapt(data.replace(comparisons=frame.with_columns(annotator_id=pl.lit("new")))).save(tmp_path / "model")
+    again, asked = load(tmp_path / "model"), data.replace(comparisons=frame.with_columns(annotator_id=pl.lit("new")))
+    assert again.annotators_[-1] == "new"
+    np.testing.assert_allclose(again.prob(asked), exact.adapt(asked).prob(asked), atol=1e-12)
 
 
-def test_directions_in_which_people_differ_are_found(tmp_path):
+def test_directions_in_which_people_differ_are_found():
     rng = np.random.default_rng(8)
     plane = np.linalg.qr(rng.standard_normal((12, 2)))[0]
     weights = rng.standard_normal(12) / 2 + 3 * rng.standard_normal((50, 2)) @ plane.T
@@ -86,9 +90,6 @@ def test_directions_in_which_people_differ_are_found(tmp_path):
     assert np.linalg.svd(vectors[:, -2:].T @ plane)[1].min() > 0.9
     plain = offsets(prior="isotropic", encoder="embedding").fit(study.rows(train))
     assert right(model, study, test) > right(plain, study, test) + 0.08
-    model.save(tmp_path / "model")
-    again = load(tmp_path / "model")
-    np.testing.assert_allclose(again.prob(study.rows(test)), model.prob(study.rows(test)), atol=1e-12)
 
 
 def test_offsets_in_channels_of_a_perceptron():
@@ -103,7 +104,8 @@ def test_offsets_in_channels_of_a_perceptron():
     )
     train, test = study.halves(0.6)
     options = {"head": Utility((8,)), "encoder": "embedding", "ridge": 1.0}
-    model = Composed(population=Offsets(1.0, channels=1), **options).fit(study.rows(train))
+    population, fitting = Offsets(1.0, channels=1), Profile(iterations=60)
+    model = Composed(population=population, fitting=fitting, **options).fit(study.rows(train))
     alike = Composed(**options).fit(study.rows(train))
     assert right(model, study, test) > max(0.85, right(alike, study, test) + 0.1)
     check_preference_model(model, study.rows(test & (np.arange(len(test)) % 5 == 0)))
