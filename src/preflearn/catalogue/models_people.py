@@ -18,7 +18,7 @@ register(
         family="model",
         formula="u_u(x) = (w + delta_u)' x, delta_u ~ N(0, T)",
         recipe=f"{_RECIPES}.people:offsets",
-        proof=f"{_PROOFS}.people:personal_offsets",
+        proof=None,
         parts=_PARTS,
     )
 )
@@ -74,7 +74,7 @@ register(
         family="model",
         formula="P(z | labels of u) proportional to pi_z prod_r P_z(r)",
         recipe="preflearn.models.population.mixture:Mixture",
-        proof=f"{_PROOFS}.people:newcomers_of_camps",
+        proof=None,
         parts=_PARTS,
     )
 )
@@ -88,7 +88,7 @@ register(
         family="model",
         formula="max over w_u on the simplex of the likelihood of u's labels, everything else frozen",
         recipe="preflearn.models.population.simplex:Simplex",
-        proof=f"{_PROOFS}.people:newcomers_between_points",
+        proof=None,
         parts=_PARTS,
     )
 )
@@ -102,7 +102,7 @@ register(
         family="understand",
         formula="H(E_z p) - E_z H(p) over tastes z, averaged over the posterior",
         recipe="preflearn.models.beliefs:Beliefs",
-        proof=f"{_PROOFS}.people:division",
+        proof=None,
         parts=_PARTS,
     )
 )
@@ -144,7 +144,7 @@ register(
         family="model",
         formula="R(x, y) = g(x)' T r(x, y), g a softmax gate, T takes verbosity out",
         recipe=f"{_RECIPES}.gated:armorm",
-        proof=f"{_PROOFS}.gates:gated_attributes",
+        proof=None,
         parts=_PARTS,
     )
 )
@@ -172,7 +172,7 @@ register(
         family="model",
         formula="w(x) -> softmax(r(x, winner) / T); KL loss",
         recipe=f"{_RECIPES}.gated:orchestrator",
-        proof=f"{_PROOFS}.gates:taught_weights",
+        proof=None,
         parts=_PARTS,
     )
 )
@@ -186,7 +186,7 @@ register(
         family="model",
         formula="w(x) -> softmax(r(x, winner) / T) against g(x) by maximum likelihood",
         recipe="preflearn.models.attributes:AttributeStages",
-        proof=f"{_PROOFS}.gates:causes",
+        proof=None,
         parts=_PARTS,
         kind="study",
     )
@@ -229,7 +229,7 @@ register(
         family="model",
         formula="min over the simplex of |sum_t w_t g_t|, g_t the gradient of source t",
         recipe="preflearn.models.minnorm:MinNorm",
-        proof=f"{_PROOFS}.gates:small_source",
+        proof=None,
         parts=_PARTS,
     )
 )
