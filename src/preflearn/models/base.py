@@ -200,6 +200,10 @@ class PopulationModule(nn.Module):
     def settle(self, network: Network, batch: Batch) -> None:
         """After the fit: learn what `known` will answer about the annotators of the training batch."""
 
+    def notes(self) -> list[str]:
+        """After `settle`: what a user should read about the people of the training judgments."""
+        return []
+
     def acquaint(self, network: Network, batch: Batch, newcomers: Tensor) -> None:
         """Get to know annotators from their judgments in `batch`, everything else frozen.
 
@@ -223,9 +227,11 @@ class NoiseModule(nn.Module):
 
     Attributes:
         personal: something is known about single annotators, so `acquaint` does something.
+        mixes: `observed` mixes probabilities, which links that only borrow a form for fitting do not give.
     """
 
     personal: bool = False
+    mixes: bool = False
 
     def shift(self, rows: Pairs) -> Tensor | None:
         """Added to the logit, [n]."""

@@ -178,7 +178,7 @@ class Composed(Beliefs):
         self.network_ = network.double().eval()
         self._keep(self.network_, batch, data if tuned else None)
         self.left_out_ = dict(assembled.left_out)
-        self.notes_ = [*notes, *self.report_.notes]
+        self.notes_ = [*notes, *self.report_.notes, *network.population.notes()]
         self.version_ = __version__
         self.training_fingerprints_ = fingerprints(data, assembled)
         return self

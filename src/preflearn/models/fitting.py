@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from preflearn.errors import InputError
 from preflearn.models.base import Part
 from preflearn.models.batch import Batch
 from preflearn.models.descent import Descent, decorrelated, descend, restart
@@ -58,7 +59,16 @@ class FullBatch(Part):
     least: float = 1e-5
 
     def fit(self, network: Network, batch: Batch, seed: int) -> Report:
-        """Fit `network` in place."""
+        """Fit `network` in place.
+
+        Raises:
+            InputError: the objective of the population is drawn anew at every evaluation.
+        """
+        if network.population.stochastic:
+            raise InputError(
+                "this population draws latent tastes, so its objective is another one at each evaluation.",
+                cure="Use the fitting 'minibatch' (or 'auto').",
+            )
         data = batch.to(torch.float64) if batch.x.numel() <= PRECISE else batch
         network.to(data.x.dtype)
         parameters = [p for p in network.parameters() if p.requires_grad]

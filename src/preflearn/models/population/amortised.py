@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from preflearn.models.network import Network
 
 _ACTIVE = 0.01
+_COLLAPSED = 0.05
 
 
 class Use(NamedTuple):
@@ -176,6 +177,16 @@ class AmortisedModule(PopulationModule):
         if not len(self.mean):
             return Use(0.0, 0)
         return Use(float(belief.divergence().mean()), int((self.mean.var(0, correction=0) > _ACTIVE).sum()))
+
+    def notes(self) -> list[str]:
+        use = self.use()
+        said = (
+            f"The comparisons of an annotator say {use.divergence:.2g} nats about them on average, "
+            f"through {use.active} of {self.part.latent} latent numbers."
+        )
+        if self.part.variational and use.divergence < _COLLAPSED:
+            said += " The latent space has collapsed: annotators are not told apart (try a longer warmup, more steps)."
+        return [said] if len(self.mean) else []
 
 
 def _guidance(belief: Belief, turned: Belief, variance: float) -> Tensor:
