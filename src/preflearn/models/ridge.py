@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from preflearn.errors import NotComputable
 from preflearn.models.automatic import Auto
@@ -26,7 +27,9 @@ from preflearn.models.penalised import Information, Parameters, Problem
 
 FOLDS = 5
 _ENOUGH = 20_000
-"""Held-out judgments that tell two ridges apart."""
+"""Held-out judgments that tell two ridges apart without doubt; linear networks predict so many, if there are."""
+_SOME, _ROUNDS = 5_000, 3
+"""Held-out judgments, and folds, that other networks are content with: each fit of theirs takes its time."""
 Folds = npt.NDArray[np.integer[Any]]
 Mask = npt.NDArray[np.bool_]
 Curve = tuple[tuple[float, float], ...]
@@ -58,9 +61,10 @@ def choose_ridge(network: Network, batch: Batch, fitting: Any, seed: int) -> Rid
     """Choose by held-out log loss.
 
     Linear networks by cross-validation in five folds, of which as many are held out in turn as it takes to predict
-    20,000 judgments; second derivatives are computed by fold, for all of them at once. Others on one split, from the
-    weakest ridge on, each fit starting where the one before ended. Responses that were ever compared stay together (see
-    `holdout.folds`): with comparisons within prompts, folds are made of whole prompts.
+    20,000 judgments; second derivatives are computed by fold, for all of them at once. Others hold out up to three
+    folds (until 5,000 judgments are predicted), from the weakest ridge on, each fit starting where the last one ended.
+    Responses that were ever compared stay together (see `holdout.folds`): with comparisons within prompts, folds are
+    made of whole prompts.
 
     Args:
         network: with fresh parameters; not changed.
@@ -79,10 +83,8 @@ def choose_ridge(network: Network, batch: Batch, fitting: Any, seed: int) -> Rid
         linear_folds = _Folds(linear, fold["pairs"].numpy())
         score, count = linear_folds.loss, linear_folds.rounds
     else:
-        chosen = {kind: codes == 0 for kind, codes in fold.items()}
-        held = where(batch, chosen)
-        kept = where(batch, {kind: ~mask for kind, mask in chosen.items()})
-        score, count = _Split(network, kept, held, fitting, seed).loss, 1
+        splits = _Splits(network, batch, fold, fitting, seed)
+        score, count = splits.loss, len(splits.splits)
     curve = _searched(score) if linear is not None else _path(score)
     return RidgeChoice(min(curve, key=lambda point: point[1])[0], curve, count)
 
@@ -116,7 +118,7 @@ class _Folds:
         # Folds are held out in turn until enough judgments have been predicted.
         enough = np.cumsum(np.bincount(fold)) >= _ENOUGH
         self.rounds = int(enough.argmax()) + 1 if enough.any() else self.count
-        self.goal = 1e-5 * float(self.whole.weight.sum())  # nats: far below what two ridges differ by
+        self.goal = 1e-7 * float(self.whole.weight.sum())  # its root is what held-out losses are wrong by
         self.references: dict[float, _Reference] = {}
 
     def loss(self, ridge: float) -> float:
@@ -180,33 +182,49 @@ class _Reference(NamedTuple):
     starts: list[Parameters]
 
 
-class _Split:
-    """One split for any network: fitted to one part, scored on the other."""
+class _Split(NamedTuple):
+    """A network that is fitted to one part of the judgments and scored on the other."""
 
-    def __init__(self, network: Network, kept: Batch, held: Batch, fitting: Any, seed: int) -> None:
-        self.network, self.kept, self.held, self.seed = copy.deepcopy(network), kept, held, seed
-        suited = fitting.chosen(network, kept) if isinstance(fitting, Auto) else fitting
-        # To see which ridge is better, one start and a rough end suffice; fits start where the one before ended.
+    network: Network
+    kept: Batch
+    held: Batch
+
+
+class _Splits:
+    """Some of the folds held out in turn, for any network: each fit starts where that with the ridge before ended."""
+
+    def __init__(self, network: Network, batch: Batch, fold: Mapping[str, Tensor], fitting: Any, seed: int) -> None:
+        self.seed = seed
+        self.splits: list[_Split] = []
+        suited = fitting.chosen(network, batch) if isinstance(fitting, Auto) else fitting
+        # To see which ridge is better, one start and a rough end suffice.
         known = {field.name for field in fields(suited)}
-        rough: dict[str, Any] = {
-            name: value for name, value in {"starts": 1, "tolerance": 1e-4, "iterations": 100}.items() if name in known
-        }
-        self.fitting = replace(suited, **rough) if isinstance(suited, FullBatch | EM) else suited
+        rough = {"starts": 1, "tolerance": 1e-4, "iterations": 100}
+        wanted: dict[str, Any] = {name: value for name, value in rough.items() if name in known}
+        self.fitting = replace(suited, **wanted) if isinstance(suited, FullBatch | EM) else suited
+        predicted = 0
+        for number in range(_ROUNDS):
+            chosen = {kind: codes == number for kind, codes in fold.items()}
+            if predicted >= _SOME or not any(bool(mask.any()) for mask in chosen.values()):
+                break
+            kept = where(batch, {kind: ~mask for kind, mask in chosen.items()})
+            self.splits.append(_Split(copy.deepcopy(network), kept, where(batch, chosen)))
+            predicted += sum(int(mask.sum()) for mask in chosen.values())
 
     def loss(self, ridge: float) -> float:
         """Mean log loss of the held-out judgments, their annotators as well known as the others make them."""
-        network = self.network
-        network.ridge = ridge
-        self.fitting.fit(network, self.kept, self.seed)
-        network.to(self.kept.x.dtype)
-        network.settle(self.kept)
         total = weight = 0.0
-        with torch.no_grad():
-            for rows in self.held.judgments():
-                taste = network.population.known(rows, self.held)
-                log_prob = network.log_prob(rows, self.held, taste)
-                if taste.log_weights is not None:
-                    log_prob = torch.logsumexp(log_prob + taste.log_weights, dim=-1, keepdim=True)
-                total -= float((log_prob[:, 0] * rows.weight).double().sum())
-                weight += float(rows.weight.sum())
+        for network, kept, held in self.splits:
+            network.ridge = ridge
+            self.fitting.fit(network, kept, self.seed)
+            network.to(kept.x.dtype)
+            network.settle(kept)
+            with torch.no_grad():
+                for rows in held.judgments():
+                    taste = network.population.known(rows, held)
+                    log_prob = network.log_prob(rows, held, taste)
+                    if taste.log_weights is not None:
+                        log_prob = torch.logsumexp(log_prob + taste.log_weights, dim=-1, keepdim=True)
+                    total -= float((log_prob[:, 0] * rows.weight).double().sum())
+                    weight += float(rows.weight.sum())
         return total / weight
