@@ -266,8 +266,11 @@ def test_a_fit_that_fails_is_a_point_with_a_reason() -> None:
     assert any("4 labels: not fitted because nothing is decided" in line for line in found.lines())
     with pytest.raises(InputError, match="no fit succeeded"):
         budget_curve(fit, train, test, [4], n_bootstrap=0, by="rows")
-    with pytest.raises(InputError, match="budgets lie between 1 and the 45"):
-        budget_curve(fit, train, test, [46])
+    with pytest.raises(InputError, match="from 1 to the 45"):
+        budget_curve(fit, train, test, [0, 20])
+    beyond = budget_curve(fit, train, test, [45, 900], n_bootstrap=0, by="rows")
+    assert [point.labels for point in beyond.points] == [45]
+    assert any("larger budgets take all" in note for note in beyond.notes)
     with pytest.raises(InputError, match="no budget is spent by"):
         budget_curve(fit, train, test, [4], by="colour")  # type: ignore[arg-type]
 

@@ -151,24 +151,23 @@ def budget_curve(
         fit: from comparisons to a fitted model.
         train: only its comparisons are used.
         test: scored.
-        budgets: numbers of judgments.
+        budgets: numbers of judgments; more than there are is all of them.
         seed: of the order of units, and of resamples.
         by: what is bought whole.
         cluster, n_bootstrap, level: as in `compare`.
 
     Raises:
-        InputError: a budget that is not positive or beyond the training data; a fit that fails is a point with a
-            reason.
+        InputError: a budget that is not positive, or no judgments at all; a fit that fails is a point with a reason.
     """
     if by not in get_args(BudgetBy):
         raise InputError(f"no budget is spent by {by!r}.", cure=f"Choose one of: {', '.join(get_args(BudgetBy))}.")
     label = labels(train)
     have = float(label.judgments[label.usable].sum())
-    wanted = sorted(set(budgets))
-    if not wanted or wanted[0] < 1 or wanted[-1] > have:
+    if not budgets or min(budgets) < 1 or not have:
         raise InputError(
-            f"budgets lie between 1 and the {have:,.0f} judgments of the training data.", value=list(budgets)
+            f"a budget is a number of judgments, from 1 to the {have:,.0f} of the training data.", value=list(budgets)
         )
+    wanted = sorted({min(budget, round(have)) for budget in budgets})
     train = train.replace(**{name: train.table(name).head(0) for name in (*JUDGMENTS[1:], "signals")})
     units = clusters(train, "comparisons", by, np.ones(len(label.judgments), np.bool_))
     order = np.random.default_rng(seed).permutation(units.size)
@@ -185,6 +184,8 @@ def budget_curve(
         sizes[budget] = round(float(total[taken - 1])), int((spent[:taken] > 0).sum())
     settings: dict[str, Any] = {"cluster": cluster, "n_bootstrap": n_bootstrap, "level": level, "seed": seed}
     notes = []
+    if max(budgets) > have:
+        notes.append(f"the training data hold {have:,.0f} judgments: larger budgets take all of them.")
     if units.loose and by != "rows":
         notes.append(f"{units.loose:,} training rows have no {units.name}; each is bought by itself.")
     return _curve("budget", fit, datasets, sizes, test, max(wanted), by, settings, notes)
