@@ -307,7 +307,7 @@ def test_every_recipe_is_tried_or_has_a_reason() -> None:
         for recipe in trials.recipes(described)[1:]:
             options = trials.grid(recipe, 10.0, described, 1_000)
             assert all(option["ridge"] in (10.0, 40.0) for option in options) and len(options) >= 2
-            assert trials.grid(recipe, 10.0, described, 100_000) == options[:1]
+            assert all(option["ridge"] == 10.0 for option in trials.grid(recipe, 10.0, described, 100_000))
 
 
 def test_without_data_nothing_is_written(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

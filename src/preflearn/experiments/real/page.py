@@ -32,9 +32,9 @@ How it was done, the same for all:
   where a model of people can show what it knows; *annotators unseen* is where it has nothing to go by.
 - All recipes see the same features: MiniLM sentence vectors and 14 counts of style, on the scale of the training data.
 - Nothing is tuned on what is scored. The ridge of `bradley_terry` is chosen from seven, in each fold anew, on another
-  fold of its training data; every other recipe takes that ridge, on data sets of at most 10,000 judgments also four
-  times as much or a few alternatives of its own (see *chosen*); all else is at its defaults. As prompts are held out in
-  that choice, the penalty suits unseen prompts; known ones want a smaller one.
+  fold of its training data; every other recipe takes that ridge, or on data sets of at most 10,000 judgments also four
+  times as much, and may try a few settings of its own (see *chosen*); all else is at its defaults. As prompts are held
+  out in that choice, the penalty suits unseen prompts; known ones want a smaller one.
 - Differences are paired: less those of `bradley_terry` on the same judgments and resamples, clusters as named; a
   log-loss difference below 0 is better. Intervals are 95 % each, not all at once.
 - Curves: of annotators who were held out, some judgments become labels, the rest is predicted after 0 to 20 of them.

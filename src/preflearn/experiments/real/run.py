@@ -26,7 +26,7 @@ from preflearn.experiments.real.sets import SETS, Loaded, RealSet, data_folder, 
 RECORD = "real_data.json"
 PAGE = "real_data.md"
 WORK = Path("out/real")
-LIMIT = 300
+LIMIT = 400
 """Seconds of processor time that one recipe may take on one data set."""
 _PARTS = ("backbones", "choice", "data", "evaluate", "models", "train", "experiments.real")
 Say = Callable[[str], None]

@@ -1,8 +1,8 @@
 """What is tried of each recipe, and how one alternative is chosen: on training folds only.
 
 Bradley-Terry chooses its ridge from a wide grid. Every other recipe takes that ridge; on small data sets it also tries
-four times as much and the alternatives named here. The choice is made within the training data of each fold anew: the
-next fold of units is left out, and the lowest log loss on it wins.
+four times as much, or alternatives named here. The choice is made within the training data of each fold anew: the next
+fold of units is left out, and the lowest log loss on it wins.
 """
 
 from __future__ import annotations
@@ -28,7 +28,16 @@ VARIANTS: Mapping[str, Sequence[Mapping[str, Any]]] = {
     "mixture": ({"components": 2, "starts": 3}, {"components": 3, "starts": 3}),
     "pal_a": ({"prototypes": 2}, {"prototypes": 4}),
 }
-"""Recipe -> alternatives, the first being the one where nothing is tried; they are tried with one ridge."""
+"""Recipe -> alternatives on small data sets, tried with one ridge."""
+
+LARGE: Mapping[str, Sequence[Mapping[str, Any]]] = {
+    "micro": ({"fitting": {"micro": {"starts": 1, "iterations": 100}}},),
+    "mixture": ({"components": 2, "starts": 2},),
+    "offsets": ({"precision": 1_000.0}, {"precision": 10_000.0}),
+    "pal_a": ({"prototypes": 2},),
+    "vpl": ({"steps": 150},),
+}
+"""Recipe -> alternatives on large ones, where learning a prior or many starts would take too long."""
 
 NEEDS: Mapping[str, str] = {
     **dict.fromkeys(("ordinal", "margin_bt", "scaled_bt", "helpsteer2"), "no strength of preference is recorded"),
@@ -55,11 +64,11 @@ def grid(recipe: str, ridge: float | None, chosen: RealSet, judgments: int) -> l
         chosen: the data set, whose options of the recipe hold for every alternative.
         judgments: of the data set.
     """
+    small = judgments <= SMALL
+    named = (VARIANTS if small else LARGE).get(recipe)
     fixed = dict(chosen.options.get(recipe, {}))
-    variants = [{**fixed, **variant} for variant in VARIANTS.get(recipe, ({},))]
+    variants = [{**fixed, **variant} for variant in named or ({},)]
     if ridge is None:
         return [{**variant, "ridge": value} for variant in variants for value in RIDGES]
-    if judgments > SMALL:
-        return [{**variants[0], "ridge": ridge}]
-    factors = FACTORS if len(variants) == 1 else (1.0,)
+    factors = FACTORS if small and named is None else (1.0,)
     return [{**variant, "ridge": ridge * factor} for variant in variants for factor in factors]
