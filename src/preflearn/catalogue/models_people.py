@@ -144,7 +144,7 @@ register(
         family="model",
         formula="R(x, y) = g(x)' T r(x, y), g a softmax gate, T takes verbosity out",
         recipe=f"{_RECIPES}.gated:armorm",
-        proof=None,
+        proof=f"{_PROOFS}.gates:gated_attributes",
         parts=_PARTS,
     )
 )
@@ -186,7 +186,7 @@ register(
         family="model",
         formula="w(x) -> softmax(r(x, winner) / T) against g(x) by maximum likelihood",
         recipe="preflearn.models.attributes:AttributeStages",
-        proof=None,
+        proof=f"{_PROOFS}.gates:causes",
         parts=_PARTS,
         kind="study",
     )

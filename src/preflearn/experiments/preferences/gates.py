@@ -75,7 +75,7 @@ def _part(study: Embedded, data: PreferenceData, rows: Mask) -> PreferenceData:
     baseline="Bradley-Terry",
     expected=1.0,
     limit=0.2,
-    least_effect=0.08,
+    least_effect=0.05,
 )
 @averaged(8)
 def gated_attributes(seed: int) -> Figures:
@@ -143,7 +143,7 @@ def taught_weights(seed: int) -> Figures:
     baseline="a gate taught by the scores of winners (Preference Orchestrator)",
     expected=1.0,
     limit=0.3,
-    least_effect=0.05,
+    least_effect=0.03,
 )
 @averaged(4)
 def causes(seed: int) -> Figures:

@@ -28,7 +28,7 @@ def _personal(seed: int, spread: float, people: int = 100, votes: int = 40, scal
     baseline="one utility for everyone",
     expected=1.0,
     limit=0.3,
-    least_effect=0.02,
+    least_effect=0.015,
 )
 @averaged(8)
 def personal_offsets(seed: int) -> Figures:
@@ -110,8 +110,8 @@ def recorded_attributes(seed: int) -> Figures:
     claim="share of a known annotator's gain that 20 labels of a newcomer recover, three camps",
     baseline="2 labels",
     expected=1.0,
-    limit=0.15,
-    least_effect=0.2,
+    limit=0.2,
+    least_effect=0.05,
 )
 @averaged(4)
 def newcomers_of_camps(seed: int) -> Figures:
@@ -146,8 +146,8 @@ def newcomers_between_points(seed: int) -> Figures:
     claim="mean disagreement (nats) that a mixture of two reports where everyone is alike",
     baseline="the same model where two camps of equal size like opposite things",
     expected=0.0,
-    limit=0.08,
-    least_effect=0.15,
+    limit=0.1,
+    least_effect=0.03,
 )
 @averaged(4)
 def division(seed: int) -> Figures:
