@@ -102,7 +102,7 @@ register(
         family="understand",
         formula="H(E_z p) - E_z H(p) over tastes z, averaged over the posterior",
         recipe="preflearn.models.beliefs:Beliefs",
-        proof=None,
+        proof=f"{_PROOFS}.people:division",
         parts=_PARTS,
     )
 )
