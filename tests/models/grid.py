@@ -12,7 +12,7 @@ MOVES = np.array([[0, 1], [1, 0], [0, -1], [-1, 0]])
 
 @dataclass(frozen=True, eq=False)
 class Grid:
-    """Field s has kind `kind[s]`; `then[s, a]` is where action a leads; the last field is the goal and ends everything."""
+    """Field s has kind `kind[s]`; `then[s, a]` is where action a leads; the last field is the goal and the end."""
 
     kind: np.ndarray
 
