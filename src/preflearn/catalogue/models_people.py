@@ -18,7 +18,7 @@ register(
         family="model",
         formula="u_u(x) = (w + delta_u)' x, delta_u ~ N(0, T)",
         recipe=f"{_RECIPES}.people:offsets",
-        proof=None,
+        proof=f"{_PROOFS}.people:personal_offsets",
         parts=_PARTS,
     )
 )

@@ -13,7 +13,7 @@ from preflearn.experiments.proof import Figures, proof
 from preflearn.models import Composed
 from preflearn.models.outcomes import ListPairs
 from preflearn.models.recipes.lists import lipo, plackett_luce, ranklist
-from preflearn.simulate.pool import Codes
+from preflearn.simulate.embedded import Codes
 
 LISTS, SIZE = 40, 10
 
