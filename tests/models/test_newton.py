@@ -258,3 +258,30 @@ def test_other_models_are_refused():
     for options in ({"head": {"utility": {"hidden": (4,)}}}, {"population": "mixture"}):
         with pytest.raises(NotSupported, match="one linear head"):
             Composed(encoder="embedding", fitting="newton", **options).fit(study.data)
+
+
+@pytest.mark.parametrize("far", [20.0, 1e5])
+def test_standardisation_left_to_the_fit_changes_nothing(far):
+    """Linear fits divide by the spread themselves, where products of features far from 0 do not cancel."""
+    rng = np.random.default_rng(2)
+    w = rng.standard_normal(16) / 2
+    # Eighths of the spread, times powers of two: nothing is rounded, however far from 0.
+    stretch = 2.0 ** rng.integers(-6, 7, 16)
+    x = (np.round(8 * rng.standard_normal((400, 16))) / 8 + np.round(rng.uniform(-far, far, 16))) * stretch
+    study = embedded(
+        lambda a, b, who, prompt: (a - b) / stretch @ w,
+        x=x,
+        prompts=100,
+        annotators=50,
+        votes=20,
+        shown_first=0.2,
+        seed=1,
+    )
+    options = {"noise": ("position",), "encoder": "embedding", "ridge": 2.0}
+    spared = Composed(**options, posterior="sandwich").fit(study.data)
+    assert (spared._training.batch.scale is None) == (far > 1000)
+    copied = Composed(**options, fitting={"full_batch": {"tolerance": 1e-8, "least": 0.0}}).fit(study.data)
+    np.testing.assert_allclose(spared.prob(study.data), copied.prob(study.data), atol=1e-4)
+    assert spared.report_.value == pytest.approx(copied.report_.value, rel=1e-6)
+    plain = Composed(**options, standardise=False).fit(study.data)
+    assert plain.report_.value != pytest.approx(spared.report_.value, rel=1e-3)

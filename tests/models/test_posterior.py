@@ -91,7 +91,7 @@ class TestSandwich:
         batch = model._training.batch
         problem = linear_of(model.network_, batch).problem
         at = problem.evaluate(linear_of(model.network_, batch).parameters())
-        d = (batch.x[batch.pairs.a] - batch.x[batch.pairs.b]).double().numpy()
+        d = ((batch.x[batch.pairs.a] - batch.x[batch.pairs.b]) / batch.scale).double().numpy()
         scores = at.residuals * d
         who = batch.pairs.who.annotator.numpy()
         meat = np.zeros((16, 16))

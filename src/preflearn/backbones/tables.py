@@ -197,7 +197,7 @@ def _stored(data: PreferenceData, table: str, column: str, wanted: Mask) -> Vect
             column=place,
             value=numbers[bad],
         )
-    found: Vectors = numbers.to_numpy(writable=True).reshape(-1, size)
+    found: Vectors = numbers.to_numpy().reshape(-1, size)  # the table's own memory: read-only, and not copied
     if rows.size == wanted.size:
         return found
     out: Vectors = np.zeros((values.len(), size), dtype=np.float32)

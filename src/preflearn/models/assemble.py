@@ -5,6 +5,7 @@ Nothing is dropped unsaid: what cannot be learned from is counted under a reason
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -96,13 +97,20 @@ def assemble(
     if vocabulary.attributes:
         attributes = torch.as_tensor(attribute_matrix(data, vocabulary, vocabulary.annotators), dtype=dtype)
     batch = Batch(
-        x=torch.as_tensor(features.responses, dtype=dtype),
+        x=_shared(features.responses, dtype),
         prompts=None if features.prompts is None else torch.as_tensor(features.prompts, dtype=dtype),
         contexts=None if features.contexts is None else torch.as_tensor(features.contexts.values, dtype=dtype),
         attributes=attributes,
         **kinds,
     )
     return Assembled(batch, kept, left)
+
+
+def _shared(x: Matrix, dtype: torch.dtype) -> Tensor:
+    """A tensor in the memory of an array where the precision allows it; features are read and never written."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+        return torch.as_tensor(x, dtype=dtype)
 
 
 class _Source(NamedTuple):

@@ -114,6 +114,8 @@ class Batch:
 
     Attributes:
         x: features of responses, [R, d].
+        scale: by which `x` is still to be divided, [d]: linear fits over differences do that by themselves and spare a
+            copy of all features; None everywhere else.
         prompts: features of prompts, [P, d'], where a part needs them.
         contexts: features of the contexts of judgments, [G, d''], where a part needs them; `who.columns["context_row"]`
             points into them.
@@ -121,6 +123,7 @@ class Batch:
     """
 
     x: Tensor
+    scale: Tensor | None = None
     prompts: Tensor | None = None
     contexts: Tensor | None = None
     attributes: Tensor | None = None

@@ -25,12 +25,15 @@ from preflearn.models.batch import Batch
 from preflearn.models.beliefs import Beliefs
 from preflearn.models.contexts import contexts_of
 from preflearn.models.controls import control_scale, controls_of
+from preflearn.models.exact import Newton
 from preflearn.models.fitting import Report
+from preflearn.models.linear import scales_itself
 from preflearn.models.network import Network
 from preflearn.models.parts import Kind, check_part, from_spec
-from preflearn.models.plan import Plan, moments, needed_responses, of_one_criterion, shape_of
+from preflearn.models.plan import Plan, needed_responses, of_one_criterion, shape_of
 from preflearn.models.ridge import Curve, choose_ridge
-from preflearn.models.vocabulary import Vocabulary, learn
+from preflearn.models.scaling import divided, moments, prompts_standardised, standardised
+from preflearn.models.vocabulary import learn
 
 Spec = Part | str | Mapping[str, Any]
 
@@ -160,15 +163,17 @@ class Composed(Beliefs):
         self.encoder_ = encoder_of(self.encoder, data)
         self.vocabulary_ = learn(data, plan.tables, plan.columns(), plan.attributes())
         features = self._learned_features(data)
+        features = features._replace(prompts=prompts_standardised(features.prompts, self.vocabulary_))
         assembled = assemble(data, features, self.vocabulary_, plan.outcomes, answers=True, need_prompts=plan.prompts)
         _check_answers(assembled)
         self.shape_ = shape_of(assembled.batch, self.vocabulary_)
         torch.manual_seed(self.seed)
         network = plan.build(self.shape_, self.ridge)
         network.names = self.vocabulary_.columns
-        network.prepare(assembled.batch)
-        batch = network.relabelled(assembled.batch)
         tuned = isinstance(self.encoder_, Tunable)
+        batch = self._scaled(network, assembled.batch, raw=not tuned and isinstance(plan.fitting, Auto | Newton))
+        network.prepare(batch)
+        batch = network.relabelled(batch)
         notes = self._choose_ridge(network, batch, Auto() if tuned else plan.fitting)
         if tuned:
             batch = self._tuned(network, batch, data)
@@ -219,20 +224,31 @@ class Composed(Beliefs):
     # -- features ------------------------------------------------------------------------------------------------------
 
     def _learned_features(self, data: PreferenceData) -> Features:
-        """Features of the training data; their moments become part of the vocabulary."""
+        """Features of the training data as the encoder gives them; their moments become part of the vocabulary."""
         needed = needed_responses(data, self.plan_.tables)
         raw = self._raw_features(data, needed, self.plan_.tables)
         if self.standardise:
-            centre, scale = moments(raw.responses[needed])
+            centre, scale = moments(raw.responses, needed)
             self.vocabulary_ = replace(self.vocabulary_, centre=centre, scale=scale)
             if raw.prompts is not None:
-                centre, scale = moments(raw.prompts[np.any(raw.prompts != 0, axis=1)])
+                centre, scale = moments(raw.prompts, np.any(raw.prompts != 0, axis=1))
                 self.vocabulary_ = replace(self.vocabulary_, prompt_centre=centre, prompt_scale=scale)
         if raw.controls is not None:
             self.vocabulary_ = replace(
                 self.vocabulary_, control_scale=control_scale(data, np.asarray(raw.controls, np.float64))
             )
-        return standardised(raw, self.vocabulary_)
+        return raw
+
+    def _scaled(self, network: Network, batch: Batch, *, raw: bool) -> Batch:
+        """The training batch on the scale of its own features; the fit divides where it can, and `raw` allows it."""
+        centre, scale = self.vocabulary_.centre, self.vocabulary_.scale
+        if centre is None or scale is None:
+            return batch
+        # Far from 0, in units of their spread, products of features would cancel in float32.
+        near = bool((np.abs(centre) < 1000 * scale).all())
+        if raw and near and scales_itself(network, batch):
+            return replace(batch, scale=torch.from_numpy(scale))
+        return replace(batch, x=torch.from_numpy(divided(batch.x.numpy(), centre, scale)))
 
     def _features(
         self, data: PreferenceData, tables: Sequence[str], needed: npt.NDArray[np.bool_] | None = None
@@ -277,16 +293,6 @@ class Composed(Beliefs):
         from preflearn.models.saved import save
 
         save(self, Path(path), force=force)
-
-
-def standardised(features: Features, vocabulary: Vocabulary) -> Features:
-    """Features on the scale of the training responses."""
-    x, prompts = features.responses, features.prompts
-    if vocabulary.centre is not None and vocabulary.scale is not None:
-        x = (x - vocabulary.centre.astype(x.dtype)) / vocabulary.scale.astype(x.dtype)
-    if prompts is not None and vocabulary.prompt_centre is not None and vocabulary.prompt_scale is not None:
-        prompts = (prompts - vocabulary.prompt_centre) / vocabulary.prompt_scale
-    return features._replace(responses=x, prompts=prompts)
 
 
 def _check_answers(assembled: Assembled) -> None:

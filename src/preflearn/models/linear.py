@@ -86,6 +86,15 @@ def _linear_channels(network: Network, batch: Batch) -> bool:
     return batch.pairs is not None and len(batch) == len(batch.pairs) and all(map(_shifts, network.noises))
 
 
+def scales_itself(network: Network, batch: Batch) -> bool:
+    """Whether everything that sees the training features of this network looks at differences of pairs only.
+
+    Their standardisation can then be left to the fit: the mean cancels, and weights take the scale.
+    """
+    plain = all(getattr(type(noise), "relabelled") is NoiseModule.relabelled for noise in network.noises)  # noqa: B009
+    return plain and is_linear(network, batch)
+
+
 def linear_of(network: Network, batch: Batch) -> Linear | None:
     """The network as a linear problem, or None where `is_linear` says no."""
     return _linear(network, batch) if is_linear(network, batch) else None
@@ -104,8 +113,9 @@ def _linear(network: Network, batch: Batch) -> Linear:
     head, choice, rows = network.head, network.choice, batch.pairs
     assert isinstance(head, Layered) and rows is not None
     columns, offset, coefficients = _columns(network, rows)
+    scale = None if batch.scale is None else batch.scale.numpy()
     problem = Problem(
-        Design(batch.x.numpy(), rows.a.numpy(), rows.b.numpy(), columns=columns, offset=offset),
+        Design(batch.x.numpy(), rows.a.numpy(), rows.b.numpy(), columns=columns, offset=offset, scale=scale),
         choice.link,
         rows.target.double().numpy(),
         rows.weight.double().numpy(),

@@ -144,13 +144,6 @@ def shape_of(batch: Batch, vocabulary: Vocabulary) -> Shape:
     )
 
 
-def moments(x: npt.NDArray[np.floating[Any]]) -> tuple[Floats, Floats]:
-    """Mean and standard deviation of columns; 1 where a column does not vary."""
-    centre = x.mean(axis=0, dtype=np.float64)
-    scale = x.std(axis=0, dtype=np.float64)
-    return centre, np.where(scale > 1e-12, scale, 1.0)
-
-
 def needed_responses(data: PreferenceData, tables: Sequence[str]) -> npt.NDArray[np.bool_]:
     """Which responses the judgments of these tables are about, [R]."""
     wanted = [data.table(table)[column] for table in tables for column in _ITEMS[table] if data.height(table)]
