@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
-from preflearn.backbones import Segments
+from preflearn.backbones import Segments, SegmentSteps, as_spec, encoder_of
 from preflearn.data import PreferenceData
 from preflearn.errors import InputError, NotSupported
 
@@ -67,6 +67,24 @@ def test_discounted_sums_of_wholes_parts_and_parts_of_parts(tmp_path: Path, disc
         sums(LONG, 3, 5, discount),
     ]
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_steps_side_by_side(tmp_path: Path) -> None:
+    encoder = SegmentSteps(7, ("actions",), str(tmp_path))
+    assert encoder_of(as_spec(encoder)) == encoder
+    needed = np.array([True, False, True, True])
+    steps = Segments(("actions",), root=str(tmp_path)).steps(data_of(tmp_path), needed=needed)
+    found = encoder.encode(data_of(tmp_path), needed=needed).responses.reshape(4, 7, 2)
+    longest = steps.mask.shape[1]
+    np.testing.assert_array_equal(found[:, :longest, 0], steps.features[..., 0])
+    np.testing.assert_array_equal(found[:, :longest, 1], steps.mask)
+    assert (found[:, longest:] == 0).all() and found[0, :, 1].sum() == 4
+    with pytest.raises(InputError, match=r"'part' has 4 steps.*Give longest=4"):
+        SegmentSteps(3, root=str(tmp_path)).encode(data_of(tmp_path), needed=needed)
+    with pytest.raises(InputError, match="at least one step"):
+        SegmentSteps(0)
+    with pytest.raises(NotSupported, match="prompts"):
+        encoder.encode(data_of(tmp_path), prompts=True)
 
 
 def test_steps(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from preflearn.backbones.types import Encoded, Encoder
 if TYPE_CHECKING:
     from preflearn.backbones.features import Features
     from preflearn.backbones.hidden import HiddenState
-    from preflearn.backbones.segments import Segments
+    from preflearn.backbones.segments import Segments, SegmentSteps
     from preflearn.backbones.sentences import SentenceTransformer
     from preflearn.backbones.tables import Columns, Concat, Embedding
     from preflearn.backbones.tunable import LoRA, Tunable
@@ -26,6 +26,7 @@ _LAZY = {
     "Features": "features",
     "HiddenState": "hidden",
     "LoRA": "tunable",
+    "SegmentSteps": "segments",
     "Segments": "segments",
     "SentenceTransformer": "sentences",
     "Tunable": "tunable",
@@ -42,6 +43,7 @@ __all__ = [
     "Features",
     "HiddenState",
     "LoRA",
+    "SegmentSteps",
     "Segments",
     "SentenceTransformer",
     "Tunable",

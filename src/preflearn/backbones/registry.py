@@ -26,6 +26,7 @@ ENCODERS: dict[str, str] = {
     "sentence_transformer": "preflearn.backbones.sentences:SentenceTransformer",
     "hidden_state": "preflearn.backbones.hidden:HiddenState",
     "segments": "preflearn.backbones.segments:Segments",
+    "segment_steps": "preflearn.backbones.segments:SegmentSteps",
     "concat": "preflearn.backbones.tables:Concat",
     "tunable": "preflearn.backbones.tunable:Tunable",
 }

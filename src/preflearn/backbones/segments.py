@@ -157,6 +157,59 @@ class Segments:
         return _gathered(loaded, where["row"].to_numpy().astype(np.int64), which, start, end)
 
 
+@dataclass(frozen=True)
+class SegmentSteps:
+    """The steps of a segment one after the other, each followed by 1, padded with zeros: for heads that score steps.
+
+    Args:
+        longest: steps of the longest segment there will be.
+        arrays, root: as for `Segments`.
+    """
+
+    longest: int
+    arrays: tuple[str, ...] = STEP_ARRAYS
+    root: str | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "arrays", Segments(self.arrays, root=self.root).arrays)
+        if self.longest < 1:
+            raise InputError("the longest segment has at least one step.", value=self.longest)
+
+    @property
+    def dimension(self) -> int | None:
+        """Not known before the files are."""
+        return None
+
+    def encode(
+        self, data: PreferenceData, *, prompts: bool = False, needed: Mask | None = None, progress: bool | None = None
+    ) -> Encoded:
+        """Steps [R, longest * (d + 1)].
+
+        Raises:
+            InputError: as `Segments`, or a segment is longer than `longest`.
+            NotSupported: prompts are asked for.
+        """
+        if prompts:
+            raise NotSupported("trajectories have no prompts to encode.")
+        steps = Segments(self.arrays, root=self.root).steps(data, needed=needed)
+        height, found, size = steps.features.shape
+        if found > self.longest:
+            row = int(steps.mask.sum(1).argmax())
+            raise InputError(
+                f"the segment {data.responses['response_id'][row]!r} has {found} steps, and the longest was to have "
+                f"{self.longest}.",
+                row=row,
+                cure=f"Give longest={found}.",
+            )
+        out = np.zeros((height, self.longest, size + 1), dtype=np.float32)
+        out[:, :found, :size], out[:, :found, size] = steps.features, steps.mask
+        return Encoded(out.reshape(height, -1))
+
+    def signature(self) -> str:
+        """Which arrays are read, and how many steps there may be: the files are the data's."""
+        return json.dumps({"segment_steps": self.arrays, "longest": self.longest})
+
+
 class _Trajectory(NamedTuple):
     features: Floats
     observations: Floats

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import polars as pl
 
-from preflearn.backbones import Columns, Concat, Embedding, Encoder, Segments
+from preflearn.backbones import Columns, Concat, Embedding, Encoder, Segments, SegmentSteps
 from preflearn.data import PreferenceData
 from preflearn.models.assemble import Contexts
 
@@ -48,4 +48,4 @@ def contexts_of(data: PreferenceData, tables: Sequence[str], encoder: Encoder, k
 def _reads_texts(encoder: Encoder) -> bool:
     if isinstance(encoder, Concat):
         return all(_reads_texts(part) for part in encoder.encoders)
-    return not isinstance(encoder, Embedding | Columns | Segments)
+    return not isinstance(encoder, Embedding | Columns | Segments | SegmentSteps)

@@ -70,8 +70,6 @@ class EnsembleStrength(Part):
         rows = batch.pairs
         if rows is None or network.population.channels > 1:
             raise InputError("an ensemble judges comparisons of one taste for all.", cure="Use population everyone.")
-        if self.contradicted not in ("flip", "smooth", "drop", "keep"):
-            raise InputError("contradicted labels are flipped, smoothed, dropped or kept.", value=self.contradicted)
         if self.models < 2 or self.models % 2 or not (self.lowest is None or 0 <= self.lowest <= 1):
             raise InputError("an ensemble has an even number of models; a share lies in [0, 1].", value=self.models)
         if self.margin and network.choice.link != Binary():
@@ -104,6 +102,7 @@ class EnsembleStrength(Part):
                 restart(member)
                 self.fitting.fit(member, replace(batch, pairs=taken(rows, mine.nonzero()[:, 0])), seed)  # type: ignore[attr-defined]
                 with torch.no_grad():
+                    member.to(batch.x.dtype)
                     every = member.logits(rows, batch, member.population.known(rows, batch))[:, 0]
                 logit = torch.where(mine, logit, every.to(logit.dtype))
             found.append(logit)

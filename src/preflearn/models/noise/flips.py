@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 class FlipsModule(NoiseModule):
     """Labels flipped at one rate, which stays below 1/2 where it is learned."""
 
+    mixes = True
+
     def __init__(self, rate: float, learned: bool) -> None:
         super().__init__()
         start = torch.tensor(rate)
@@ -51,7 +53,8 @@ class Flips(Part):
     Attributes:
         rate: known beforehand, or where learning starts.
         learned: by gradient. A single rate is weakly identified: with utilities of unit scale, noisy and flipped labels
-            look alike. `flip_profile` says how well the data determines it.
+            look alike, and a ridge that holds utilities smaller than they are leaves less to flips (the default expects
+            logits of variance 2). `flip_profile` says how well the data determines it.
     """
 
     rate: float = 0.1
@@ -139,7 +142,7 @@ def flip_profile(
     """The flip rate of the data with an interval: the model is fitted anew at every rate.
 
     Args:
-        model: unfitted, without label noise of its own.
+        model: unfitted, without label noise of its own; its ridge counts, see `Flips`.
         data: its judgments; they count as independent.
         rates: increasing, at least three.
     """

@@ -34,6 +34,7 @@ class ReliabilityModule(NoiseModule):
     """
 
     personal = True
+    mixes = True
 
     def __init__(self, annotators: int, prior: tuple[float, float]) -> None:
         super().__init__()

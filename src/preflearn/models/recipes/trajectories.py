@@ -4,23 +4,33 @@ from __future__ import annotations
 
 from typing import Any
 
-from preflearn.backbones import Columns
+from preflearn.backbones import Columns, Segments, SegmentSteps
 from preflearn.models.composed import Composed
-from preflearn.models.control import LogRatio, Regret
+from preflearn.models.control import LogRatio, Regret, StepReward
 from preflearn.models.heads import Utility
 
 
-def partial_return(**options: Any) -> Composed:
-    """Segments by their sum of rewards, ``sigma(w . phi_a - w . phi_b)``; rewards linear in the features of a step.
+def partial_return(
+    hidden: tuple[int, ...] = (), steps: int | None = None, discount: float = 1.0, **options: Any
+) -> Composed:
+    """Segments by their sum of rewards: ``sigma(sum_t r(x_t) of a - sum_t r(x_t) of b)``.
 
     Args:
-        options: of `Composed`; the encoder `segments` sums what files of trajectories record, `embedding` reads sums.
+        hidden: widths of hidden layers of the reward of a step; none = linear.
+        steps: of the longest segment, needed with hidden layers.
+        discount: per step.
+        options: of `Composed`; the encoders `segments` and `segment_steps` read files of trajectories, for a linear
+            reward `embedding` reads sums. Features are taken as they are: give them comparable sizes.
 
     Source: Christiano et al. (2017), Deep reinforcement learning from human preferences, arXiv 1706.03741, equation 1.
     """
-    return Composed(
-        **{"head": Utility(), "encoder": "segments", "standardise": False, "name": "partial_return", **options}
-    )
+    if hidden and steps is None:
+        raise ValueError("a reward with hidden layers scores steps: give the number of the longest segment, steps=")
+    if steps is None:
+        parts: dict[str, Any] = {"head": Utility(), "encoder": Segments(discount=discount)}
+    else:
+        parts = {"head": StepReward(steps, tuple(hidden), discount), "encoder": SegmentSteps(steps)}
+    return Composed(**{**parts, "standardise": False, "ridge": 1.0, "name": "partial_return", **options})
 
 
 def regret(policies: int = 1, temperature: float = 1e-3, **options: Any) -> Composed:
@@ -38,7 +48,9 @@ def regret(policies: int = 1, temperature: float = 1e-3, **options: Any) -> Comp
     code, deterministic transitions; of the paper the abstract).
     """
     head = Regret(policies, temperature)
-    return Composed(**{"head": head, "encoder": "embedding", "standardise": False, "name": "regret", **options})
+    return Composed(
+        **{"head": head, "encoder": "embedding", "standardise": False, "ridge": 1.0, "name": "regret", **options}
+    )
 
 
 def implicit_reward(
