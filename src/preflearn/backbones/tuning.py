@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from preflearn.backbones.attention import attend_in_float32
 from preflearn.backbones.cache import cut_note
 from preflearn.backbones.hidden import HiddenState, pooled_state
 from preflearn.backbones.load import Loaded, locate
@@ -40,6 +41,7 @@ class TunableEncoder(nn.Module):
         self.tokenizer = loaded.tokenizer
         self.limit = spec.encoder.limit(loaded)
         self.dimension = int(loaded.model.config.get_text_config().hidden_size)
+        attend_in_float32(loaded.model)
         model: nn.Module = loaded.model
         if spec.gradient_checkpointing:
             # The second is the name before transformers 5.20.

@@ -16,7 +16,7 @@ from preflearn.backbones import HiddenState, LoRA, Tunable
 from preflearn.data import PreferenceData
 from preflearn.experiments.backbone import studies
 from preflearn.experiments.backbone.studies import Floats, Study
-from preflearn.models.finetune import FineTune
+from preflearn.models.fitting.finetune import FineTune
 from preflearn.models.spec import build
 
 RIDGES = (30.0, 300.0, 3000.0)
@@ -37,10 +37,10 @@ class Run(NamedTuple):
     options: Mapping[str, Any]
     study: Callable[[int], Study]
     settings: Mapping[str, Any]
-    responses: int = 24
+    responses: int = 48
 
 
-_SETTINGS: Mapping[str, Any] = {"epochs": 3, "lr": 1e-3}
+_SETTINGS: Mapping[str, Any] = {"epochs": 8, "lr": 1e-3}
 RUNS: dict[str, Run] = {
     "bradley_terry": Run("bradley_terry", {}, studies.scalar, _SETTINGS),
     "gpm": Run("gpm", {"pairs": 4}, studies.cyclic, _SETTINGS),
@@ -59,7 +59,7 @@ def measure(key: str, seed: int, folder: Path | None = None) -> dict[str, Any]:
     """
     run = RUNS[key]
     study = run.study(seed)
-    frozen_encoder = HiddenState("smollm2", pooling="mean", of="response", max_length=192, dtype="bfloat16")
+    frozen_encoder = HiddenState("smollm2", pooling="mean", of="response", max_length=192, template=False)
     start = time.perf_counter()
     ridge = _ridge(run, study.train, frozen_encoder, seed)
     frozen = build(run.recipe, encoder=frozen_encoder, ridge=ridge, seed=seed, **run.options).fit(study.train)
@@ -69,7 +69,7 @@ def measure(key: str, seed: int, folder: Path | None = None) -> dict[str, Any]:
     tuning = FineTune(
         start=frozen.resolved().fitting, settings=run.settings, responses=run.responses, held_out=0.0, out=out
     )
-    spec = Tunable(HiddenState("smollm2", pooling="mean", of="response", max_length=192), LoRA(rank=16))
+    spec = Tunable(frozen_encoder, LoRA(rank=16))
     tuned = build(run.recipe, encoder=spec, ridge=ridge, seed=seed, fitting=tuning, **_without_fitting(run.options))
     after = tuned.fit(study.train).prob(study.test)
     end = time.perf_counter()
@@ -134,7 +134,7 @@ def render(records: Mapping[str, Mapping[str, Any]]) -> str:
         "# A language model under the heads",
         "",
         "SmolLM2-135M-Instruct (mean of the last hidden states), frozen or with LoRA adapters of rank 16 trained under",
-        "the same head and kernel (`preflearn.models.finetune`). Test responses are in no training comparison. Planted",
+        "the same head and kernel (`preflearn.models.fitting.finetune`). Test responses are in no training comparison. Planted",
         "labels come from another encoder (MiniLM) on real comments; accuracy there is against the true side.",
         "The interval is of the paired difference, 95 %, resampled by pair of responses.",
         "`python -m preflearn.experiments.backbone` runs it.",
