@@ -13,7 +13,7 @@ from preflearn.backbones import HiddenState
 from preflearn.errors import InputError, NotSupported
 from preflearn.models import Composed, load
 from preflearn.models.exporting import linear_weight
-from preflearn.models.minnorm import MinNorm
+from preflearn.models.fitting.minnorm import MinNorm
 from preflearn.models.population import Gate
 from preflearn.models.saved import BACKBONE, NAME, _with_backbone
 from preflearn.models.spec import build, read_spec

@@ -10,9 +10,10 @@ from tests.backbones.makers import tiny_llama
 from preflearn.backbones import HiddenState, LoRA, Tunable
 from preflearn.data import PreferenceData
 from preflearn.errors import NotSupported
-from preflearn.models import Composed, finetune, load
-from preflearn.models.em import EM
-from preflearn.models.finetune import FineTune
+from preflearn.models import Composed, load
+from preflearn.models.fitting import finetune
+from preflearn.models.fitting.em import EM
+from preflearn.models.fitting.finetune import FineTune
 from preflearn.models.population import Mixture
 from preflearn.models.recipes.bradley_terry import bradley_terry
 

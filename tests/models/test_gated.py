@@ -7,9 +7,9 @@ import polars as pl
 import pytest
 from tests.contract import check_preference_model
 
+from preflearn.models.fitting.routed import RoutedStages
 from preflearn.models.recipes.bradley_terry import bradley_terry
 from preflearn.models.recipes.gated import armorm, context_aware, micro, orchestrator
-from preflearn.models.routed import RoutedStages
 from preflearn.simulate.embedded import embedded
 
 ATTRIBUTES = 4

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from preflearn.models.minnorm import MinNorm
+from preflearn.models.fitting.minnorm import MinNorm
 from preflearn.models.recipes.bradley_terry import bradley_terry
 from preflearn.simulate.embedded import embedded
 

@@ -10,11 +10,12 @@ from sklearn.linear_model import LogisticRegression
 
 from preflearn.choice import Binary, Davidson, Flip, Margin, Ordinal
 from preflearn.errors import NotComputable, NotSupported
-from preflearn.models import Composed, design
-from preflearn.models.design import Design
-from preflearn.models.newton import maximise, newton_step
+from preflearn.models import Composed
 from preflearn.models.outcomes import Comparisons
-from preflearn.models.penalised import Parameters, Problem
+from preflearn.models.solvers import design
+from preflearn.models.solvers.design import Design
+from preflearn.models.solvers.newton import maximise, newton_step
+from preflearn.models.solvers.penalised import Parameters, Problem
 from preflearn.simulate.embedded import embedded
 
 LINKS = [

@@ -12,10 +12,10 @@ from preflearn.choice import Davidson
 from preflearn.errors import InputError, NotSupported
 from preflearn.models import Composed, load
 from preflearn.models.fitting import FullBatch
+from preflearn.models.fitting.profile import Profile
 from preflearn.models.heads import Utility
 from preflearn.models.outcomes import Comparisons
 from preflearn.models.population import Attributes, Groups, Offsets
-from preflearn.models.profile import Profile
 from preflearn.models.recipes.bradley_terry import bradley_terry
 from preflearn.models.recipes.people import attributes, groups, offsets
 from preflearn.simulate.embedded import embedded

@@ -8,7 +8,7 @@ import torch
 from scipy.optimize import minimize
 
 from preflearn.choice import Binary, Davidson, Flip
-from preflearn.models.personal import Blocks, derivatives
+from preflearn.models.solvers.personal import Blocks, derivatives
 
 COUNTS = (0, 1, 2, 3, 5, 9, 14, 4)
 SIZE = 4  # units with fewer rows are solved through their rows

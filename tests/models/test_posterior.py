@@ -9,7 +9,7 @@ import torch
 
 from preflearn.errors import NotComputable
 from preflearn.models import Composed, load
-from preflearn.models.linear import linear_of
+from preflearn.models.fitting.linear import linear_of
 from preflearn.models.population import Mixture
 from preflearn.models.posterior import by_refits, posterior_of
 from preflearn.models.recipes.bradley_terry import bradley_terry

@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from preflearn.models import Composed, load, ridge
-from preflearn.models.holdout import folds
-from preflearn.models.linear import linear_of
-from preflearn.models.newton import maximise
-from preflearn.models.penalised import Problem
+from preflearn.models import Composed, load
+from preflearn.models.fitting import ridge
+from preflearn.models.fitting.holdout import folds
+from preflearn.models.fitting.linear import linear_of
+from preflearn.models.fitting.ridge import FOLDS, choose_ridge
 from preflearn.models.recipes.bradley_terry import bradley_terry
-from preflearn.models.ridge import FOLDS, choose_ridge
+from preflearn.models.solvers.newton import maximise
+from preflearn.models.solvers.penalised import Problem
 from preflearn.simulate.embedded import embedded
 
 W = np.zeros(48)

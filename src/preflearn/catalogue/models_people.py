@@ -157,7 +157,7 @@ register(
         reference="arXiv 2406.12845",
         family="model",
         formula="r'_k = r_k - lambda_k r_v, Spearman(r'_k, r_v) = 0",
-        recipe="preflearn.models.attributes:debiased",
+        recipe="preflearn.models.fitting.attributes:debiased",
         proof=f"{_PROOFS}.gates:verbosity",
         parts=_PARTS,
     )
@@ -185,7 +185,7 @@ register(
         reference="arXiv 2511.10656",
         family="model",
         formula="w(x) -> softmax(r(x, winner) / T) against g(x) by maximum likelihood",
-        recipe="preflearn.models.attributes:AttributeStages",
+        recipe="preflearn.models.fitting.attributes:AttributeStages",
         proof=f"{_PROOFS}.gates:causes",
         parts=_PARTS,
         kind="study",
@@ -228,7 +228,7 @@ register(
         reference="arXiv 2312.07401",
         family="model",
         formula="min over the simplex of |sum_t w_t g_t|, g_t the gradient of source t",
-        recipe="preflearn.models.minnorm:MinNorm",
+        recipe="preflearn.models.fitting.minnorm:MinNorm",
         proof=None,
         parts=_PARTS,
     )

@@ -12,21 +12,9 @@ except ImportError:
 
     raise MissingDependency("torch", "torch") from None
 
-from preflearn.models import (
-    automatic,
-    control,
-    fitting,
-    heads,
-    kernels,
-    minibatch,
-    noise,
-    outcomes,
-    population,
-    profile,
-    reweighted,
-    warm_start,
-)
+from preflearn.models import control, fitting, heads, kernels, noise, outcomes, population
 from preflearn.models.composed import Composed
+from preflearn.models.fitting import automatic, minibatch, profile, reweighted, warm_start
 from preflearn.models.saved import load
 
 __all__ = [

@@ -15,7 +15,7 @@ from preflearn.data import PreferenceData
 from preflearn.errors import NotComputable
 from preflearn.models.answers import Answers
 from preflearn.models.batch import Batch, taken
-from preflearn.models.linear import is_linear
+from preflearn.models.fitting.linear import is_linear
 from preflearn.models.network import Network
 from preflearn.models.posterior import Posterior, by_laplace, posterior_of
 from preflearn.protocols import Uncertainty

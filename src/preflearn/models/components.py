@@ -17,7 +17,7 @@ from preflearn.errors import InputError, NotSupported
 from preflearn.models.assemble import Assembled
 from preflearn.models.composed import Composed
 from preflearn.models.fitting import weight_of
-from preflearn.models.holdout import folds
+from preflearn.models.fitting.holdout import folds
 from preflearn.models.kernels.points import IdealPointModule
 from preflearn.models.population.mixture import Mixture
 from preflearn.models.population.simplex import SimplexModule
@@ -50,8 +50,8 @@ def choose_components(
     """Fit a mixture with several numbers of components and keep the best.
 
     BIC is ``parameters * log(judgments) - 2 log-likelihood``, at the penalised estimate. Held-out log loss is that of a
-    fifth of the prompts for people known from the others (see `models.holdout.folds`): slower, but free of the count of
-    parameters.
+    fifth of the prompts for people known from the others (see `models.fitting.holdout.folds`): slower, but free of the
+    count of parameters.
 
     Args:
         model: its population is a `Mixture`; it stays as it is.

@@ -19,19 +19,19 @@ from preflearn.data import PreferenceData
 from preflearn.errors import InputError, NotComputable
 from preflearn.models.answers import fingerprints
 from preflearn.models.assemble import Assembled, Contexts, Features, assemble
-from preflearn.models.automatic import Auto
 from preflearn.models.base import Part
 from preflearn.models.batch import Batch
 from preflearn.models.beliefs import Beliefs
 from preflearn.models.contexts import contexts_of
 from preflearn.models.controls import control_scale, controls_of
-from preflearn.models.exact import Newton
 from preflearn.models.fitting import Report
-from preflearn.models.linear import scales_itself
+from preflearn.models.fitting.automatic import Auto
+from preflearn.models.fitting.exact import Newton
+from preflearn.models.fitting.linear import scales_itself
+from preflearn.models.fitting.ridge import Curve, choose_ridge
 from preflearn.models.network import Network
 from preflearn.models.parts import Kind, check_part, from_spec
 from preflearn.models.plan import Plan, needed_responses, of_one_criterion, shape_of
-from preflearn.models.ridge import Curve, choose_ridge
 from preflearn.models.scaling import divided, moments, prompts_standardised, standardised
 from preflearn.models.vocabulary import learn
 
@@ -45,11 +45,11 @@ class Composed(Beliefs):
         head, kernel, population, noise, outcomes: parts, or their keys and options (see `models.parts.from_spec`).
         encoder: "auto" (the column `embedding` where it is recorded, else the packaged sentence encoder), a name, a
             directory or an encoder of `preflearn.backbones`.
-        fitting: how parameters are found; "auto" = what suits the model (see `models.automatic.Auto`).
+        fitting: how parameters are found; "auto" = what suits the model (see `models.fitting.automatic.Auto`).
         ridge: penalty ``ridge / 2 * |weights|^2`` on the summed log-likelihood. "prior" = the number of features: with
             standardised features the logit of two typical responses then has a variance of 2 before anything is
             learned, however many features there are. "auto" = the one that predicts held-out judgments best, see
-            `models.ridge.choose_ridge`: worth its time where responses are few and features many.
+            `models.fitting.ridge.choose_ridge`: worth its time where responses are few and features many.
         standardise: give every feature mean 0 and standard deviation 1 over the training responses first.
         posterior: what the spread of the parameters is taken from: "model" (the likelihood is believed) or "sandwich"
             (judgments of one annotator may hang together in ways that the model does not know).
@@ -204,7 +204,7 @@ class Composed(Beliefs):
 
     def _tuned(self, network: Network, batch: Batch, data: PreferenceData) -> Batch:
         """Train the language model with the parts; the batch with the features it then gives, if anyone needs them."""
-        from preflearn.models.finetune import FineTune
+        from preflearn.models.fitting.finetune import FineTune
 
         fitting, spec = self.plan_.fitting, self.encoder_
         assert isinstance(spec, Tunable)

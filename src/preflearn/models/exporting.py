@@ -11,7 +11,7 @@ from preflearn.backbones import HiddenState, SentenceTransformer
 from preflearn.backbones.export import export_sentence_transformers, export_sequence_classification
 from preflearn.errors import NotSupported
 from preflearn.models.composed import Composed
-from preflearn.models.finetune import Tuned
+from preflearn.models.fitting.finetune import Tuned
 from preflearn.models.heads import Layered
 from preflearn.models.kernels.difference import DifferenceModule
 from preflearn.models.parts import to_spec

@@ -25,7 +25,7 @@ from preflearn.models.base import (
 )
 from preflearn.models.batch import Batch, Lists, Pairs, Ratings, taken
 from preflearn.models.outcomes import Choice
-from preflearn.models.penalised import Information
+from preflearn.models.solvers.penalised import Information
 
 
 class Objective(NamedTuple):

@@ -23,9 +23,9 @@ from preflearn.choice.arrays import segment_sum
 from preflearn.errors import NotComputable
 from preflearn.models.batch import Batch
 from preflearn.models.fitting import PRECISE
-from preflearn.models.linear import Linear, linear_of
+from preflearn.models.fitting.linear import Linear, linear_of
 from preflearn.models.network import Network
-from preflearn.models.penalised import Information
+from preflearn.models.solvers.penalised import Information
 from preflearn.train import minimise
 
 Floats = npt.NDArray[np.float64]

@@ -10,10 +10,10 @@ from preflearn.data import PreferenceData
 from preflearn.experiments.measures import Floats, averaged
 from preflearn.experiments.preferences.studies import Mask
 from preflearn.experiments.proof import Figures, proof
-from preflearn.models.minnorm import MinNorm
+from preflearn.models.fitting.minnorm import MinNorm
+from preflearn.models.fitting.routed import RoutedStages
 from preflearn.models.recipes.bradley_terry import bradley_terry
 from preflearn.models.recipes.gated import armorm, context_aware, micro, orchestrator
-from preflearn.models.routed import RoutedStages
 from preflearn.simulate.embedded import Embedded, embedded
 
 ATTRIBUTES = 4

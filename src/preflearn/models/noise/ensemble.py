@@ -12,13 +12,13 @@ from torch import Tensor
 from preflearn.choice import Binary, smoothed_target, strength
 from preflearn.choice.margin import with_margin
 from preflearn.errors import InputError
-from preflearn.models.automatic import Auto
 from preflearn.models.base import NoiseModule, Part
 from preflearn.models.batch import Batch, Pairs, taken
-from preflearn.models.descent import restart
 from preflearn.models.fitting import Report
+from preflearn.models.fitting.automatic import Auto
 from preflearn.models.network import Network
 from preflearn.models.parts import part
+from preflearn.models.solvers.descent import restart
 
 _MARGIN = "margin_by_ensemble"
 

@@ -13,10 +13,10 @@ from preflearn.choice.reliability import keep_share, peer_keep
 from preflearn.errors import InputError
 from preflearn.models.base import Part
 from preflearn.models.batch import Batch, taken
-from preflearn.models.descent import restart
 from preflearn.models.fitting import FullBatch, Report
 from preflearn.models.network import Network
 from preflearn.models.parts import part
+from preflearn.models.solvers.descent import restart
 
 
 @part("fitting", "peer_review")

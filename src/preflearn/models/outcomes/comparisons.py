@@ -19,8 +19,8 @@ from preflearn.data.schema import TIES
 from preflearn.errors import InputError
 from preflearn.models.base import OutcomeModule, OutcomePart, Shape
 from preflearn.models.batch import Batch, Pairs, Ratings
-from preflearn.models.descent import descend
 from preflearn.models.parts import part
+from preflearn.models.solvers.descent import descend
 
 if TYPE_CHECKING:
     from preflearn.models.network import Network

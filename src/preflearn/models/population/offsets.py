@@ -13,7 +13,7 @@ from preflearn.errors import InputError
 from preflearn.models.base import Judgments, Part, PopulationModule, Shape, Taste
 from preflearn.models.batch import Batch, Lists, Pairs
 from preflearn.models.parts import part
-from preflearn.models.personal import Structure
+from preflearn.models.solvers.personal import Structure
 from preflearn.train import minimise
 
 if TYPE_CHECKING:

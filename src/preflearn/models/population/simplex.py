@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from preflearn.errors import InputError
 from preflearn.models.base import Judgments, Part, PopulationModule, Shape, Taste
 from preflearn.models.batch import Batch
-from preflearn.models.descent import descend
 from preflearn.models.parts import part
+from preflearn.models.solvers.descent import descend
 
 if TYPE_CHECKING:
     from preflearn.models.network import Network

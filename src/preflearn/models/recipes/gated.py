@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from preflearn.models.attributes import AttributeStages
 from preflearn.models.composed import Composed
+from preflearn.models.fitting.attributes import AttributeStages
+from preflearn.models.fitting.routed import RoutedStages
 from preflearn.models.heads import Utility
 from preflearn.models.outcomes import GaussianRating
 from preflearn.models.population import Gate, Router
-from preflearn.models.routed import RoutedStages
 
 
 def armorm(

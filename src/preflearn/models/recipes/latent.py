@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from preflearn.models.composed import Composed
+from preflearn.models.fitting.minibatch import Minibatch
 from preflearn.models.heads import Utility
-from preflearn.models.minibatch import Minibatch
 from preflearn.models.population import Amortised
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from preflearn.models.composed import Composed
-from preflearn.models.em import EM
+from preflearn.models.fitting.em import EM
 from preflearn.models.heads import Join, Point, SkewRepresentation, Utility
 from preflearn.models.kernels import Difference, IdealPoint, Skew, Sum
 from preflearn.models.population import Mixture, Simplex

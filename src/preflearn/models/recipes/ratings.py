@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from preflearn.models.composed import Composed
+from preflearn.models.fitting.warm_start import WarmStart
 from preflearn.models.heads import Utility
 from preflearn.models.outcomes import Classes, GaussianRating, Grades, Strength
-from preflearn.models.warm_start import WarmStart
 
 
 def rating_regression(

@@ -16,7 +16,7 @@ from torch.autograd.functional import hessian, jacobian
 
 from preflearn.choice import Link
 from preflearn.choice.nuisance import through_design
-from preflearn.models.design import Codes, Design, Floats
+from preflearn.models.solvers.design import Codes, Design, Floats
 
 Prior = Callable[[Floats], tuple[float, Floats, Floats]]
 """Minus a log-prior of the shared parameters [s]: value, gradient [s], Hessian [s, s]."""

@@ -1,4 +1,4 @@
-"""Ways to find the parameters of a network, plain data with one method: ``fit(network, batch, seed) -> Report``."""
+"""L-BFGS on all judgments at once, and what every fitting reports."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from torch import Tensor
 from preflearn.errors import InputError
 from preflearn.models.base import Part
 from preflearn.models.batch import Batch
-from preflearn.models.descent import Descent, decorrelated, descend, restart
 from preflearn.models.network import Network
 from preflearn.models.parts import part
+from preflearn.models.solvers.descent import Descent, decorrelated, descend, restart
 
 
 class Report(NamedTuple):

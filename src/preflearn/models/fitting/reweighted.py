@@ -10,7 +10,7 @@ import torch
 from preflearn.errors import InputError
 from preflearn.models.base import Part
 from preflearn.models.batch import Batch
-from preflearn.models.fitting import FullBatch, Report
+from preflearn.models.fitting.full_batch import FullBatch, Report
 from preflearn.models.network import Network
 from preflearn.models.outcomes.lists import LambdaModule
 from preflearn.models.parts import part

@@ -9,14 +9,14 @@ import torch
 from torch import Tensor
 
 from preflearn.errors import InputError
-from preflearn.models.automatic import Auto
 from preflearn.models.base import HeadModule, Part
 from preflearn.models.batch import Batch
-from preflearn.models.descent import descend
-from preflearn.models.fitting import Report
+from preflearn.models.fitting.automatic import Auto
+from preflearn.models.fitting.full_batch import Report
 from preflearn.models.network import Network
 from preflearn.models.outcomes.ratings import NOISE, GaussianModule
 from preflearn.models.parts import part
+from preflearn.models.solvers.descent import descend
 
 
 class _Held(HeadModule):

@@ -9,17 +9,17 @@ import torch
 from preflearn.errors import NotSupported
 from preflearn.models.base import Part
 from preflearn.models.batch import Batch
-from preflearn.models.fitting import Report
-from preflearn.models.linear import linear_of
+from preflearn.models.fitting.full_batch import Report
+from preflearn.models.fitting.linear import linear_of
 from preflearn.models.network import Network
-from preflearn.models.newton import maximise
 from preflearn.models.parts import part
+from preflearn.models.solvers.newton import maximise
 
 
 @part("fitting", "newton")
 @dataclass(frozen=True)
 class Newton(Part):
-    """Newton's method on all comparisons at once; see `preflearn.models.newton.maximise`.
+    """Newton's method on all comparisons at once; see `preflearn.models.solvers.newton.maximise`.
 
     For one linear channel over differences with everyone alike, any link with a shared shape, and noise that shifts
     logits. It ends at the optimum to the precision of the features, whatever their scales.

@@ -16,12 +16,12 @@ from preflearn.data import PreferenceData
 from preflearn.errors import InputError
 from preflearn.models.base import Part
 from preflearn.models.batch import Batch, Pairs
-from preflearn.models.descent import Descent, descend
-from preflearn.models.fitting import Report
+from preflearn.models.fitting.full_batch import Report
 from preflearn.models.heads import Layered
 from preflearn.models.network import Network
 from preflearn.models.parts import part
 from preflearn.models.population.gate import GateModule, seen
+from preflearn.models.solvers.descent import Descent, descend
 
 Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]

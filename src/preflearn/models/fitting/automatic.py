@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 import torch
 
-from preflearn.models import em  # noqa: F401 - a population may name it
 from preflearn.models.base import Part
 from preflearn.models.batch import Batch
-from preflearn.models.exact import Newton
-from preflearn.models.fitting import FullBatch, Report
-from preflearn.models.linear import is_linear
+from preflearn.models.fitting import em  # noqa: F401 - a population may name it
+from preflearn.models.fitting.exact import Newton
+from preflearn.models.fitting.full_batch import FullBatch, Report
+from preflearn.models.fitting.linear import is_linear
 from preflearn.models.network import Network
 from preflearn.models.parts import from_spec, part
 

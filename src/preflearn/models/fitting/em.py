@@ -11,17 +11,17 @@ from torch import Tensor
 
 from preflearn.choice.mixture import responsibilities
 from preflearn.errors import InputError
-from preflearn.models import newton
 from preflearn.models.base import Part
 from preflearn.models.batch import Batch
-from preflearn.models.curvature import Matrix
-from preflearn.models.descent import decorrelated, descend, restart
-from preflearn.models.fitting import PRECISE, Report, weight_of
-from preflearn.models.linear import Linear, components_of
+from preflearn.models.fitting.full_batch import PRECISE, Report, weight_of
+from preflearn.models.fitting.linear import Linear, components_of
 from preflearn.models.network import Evidence, Network
 from preflearn.models.parts import part
-from preflearn.models.penalised import Problem
 from preflearn.models.population.mixture import MixtureModule
+from preflearn.models.solvers import newton
+from preflearn.models.solvers.curvature import Matrix
+from preflearn.models.solvers.descent import decorrelated, descend, restart
+from preflearn.models.solvers.penalised import Problem
 
 _DENSE = 4e9
 """Multiplications for the second derivatives of all components up to which Newton's method is the faster M-step."""

@@ -14,16 +14,16 @@ import torch
 from torch import Tensor
 
 from preflearn.errors import NotComputable
-from preflearn.models.automatic import Auto
 from preflearn.models.batch import Batch
-from preflearn.models.curvature import matrix_of
-from preflearn.models.em import EM
-from preflearn.models.fitting import FullBatch
-from preflearn.models.holdout import folds, where
-from preflearn.models.linear import Linear, linear_of
+from preflearn.models.fitting.automatic import Auto
+from preflearn.models.fitting.em import EM
+from preflearn.models.fitting.full_batch import FullBatch
+from preflearn.models.fitting.holdout import folds, where
+from preflearn.models.fitting.linear import Linear, linear_of
 from preflearn.models.network import Network
-from preflearn.models.newton import descend, maximise
-from preflearn.models.penalised import Information, Parameters, Problem
+from preflearn.models.solvers.curvature import matrix_of
+from preflearn.models.solvers.newton import descend, maximise
+from preflearn.models.solvers.penalised import Information, Parameters, Problem
 
 FOLDS = 5
 _ENOUGH = 20_000

@@ -8,8 +8,8 @@ import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 
 from preflearn.errors import NotComputable
-from preflearn.models.design import Floats
-from preflearn.models.penalised import Evaluation, Information, Parameters, Problem
+from preflearn.models.solvers.design import Floats
+from preflearn.models.solvers.penalised import Evaluation, Information, Parameters, Problem
 
 
 class Factor:

@@ -15,11 +15,11 @@ from torch import Tensor, nn
 from preflearn.errors import InputError
 from preflearn.models.base import Part
 from preflearn.models.batch import Batch
-from preflearn.models.descent import restart
-from preflearn.models.fitting import Report
-from preflearn.models.holdout import KINDS, folds, unit_folds, where
+from preflearn.models.fitting.full_batch import Report
+from preflearn.models.fitting.holdout import KINDS, folds, unit_folds, where
 from preflearn.models.network import Network
 from preflearn.models.parts import part
+from preflearn.models.solvers.descent import restart
 from preflearn.train import InMemorySource, Loss, TrainResult, TrainSettings, restarts, train
 
 Encode = Callable[[Tensor], Tensor]

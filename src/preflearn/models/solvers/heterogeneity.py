@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from preflearn.models.personal import Blocks, Design, LogProb, Solved, Structure
+from preflearn.models.solvers.personal import Blocks, Design, LogProb, Solved, Structure
 
 SCALES = tuple(2.0**power for power in range(-4, 4))
 """Standard deviations of the personal part of a logit that are tried."""

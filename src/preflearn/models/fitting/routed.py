@@ -11,11 +11,11 @@ from preflearn.choice.mixture import hedge
 from preflearn.errors import InputError
 from preflearn.models.base import Part
 from preflearn.models.batch import Batch
-from preflearn.models.descent import descend
-from preflearn.models.fitting import FullBatch, Report
+from preflearn.models.fitting.full_batch import FullBatch, Report
 from preflearn.models.network import Network
 from preflearn.models.parts import part
 from preflearn.models.population.router import RouterModule
+from preflearn.models.solvers.descent import descend
 
 
 @part("fitting", "micro")

@@ -19,7 +19,7 @@ from preflearn.data import PreferenceData
 from preflearn.errors import InputError
 from preflearn.models.base import Part, Taste
 from preflearn.models.batch import Batch, Pairs
-from preflearn.models.fitting import FullBatch, Report
+from preflearn.models.fitting.full_batch import FullBatch, Report
 from preflearn.models.network import Network
 from preflearn.models.parts import part
 from preflearn.models.vocabulary import Vocabulary

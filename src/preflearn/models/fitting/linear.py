@@ -16,14 +16,14 @@ from torch.func import functional_call
 from preflearn.choice.modules import LinkModule
 from preflearn.models.base import NoiseModule
 from preflearn.models.batch import Batch, Pairs
-from preflearn.models.design import Design, Floats
 from preflearn.models.heads import Layered
 from preflearn.models.kernels.difference import DifferenceModule
 from preflearn.models.network import Network
 from preflearn.models.outcomes import Choice
-from preflearn.models.penalised import Parameters, Prior, Problem
 from preflearn.models.population.everyone import EveryoneModule
 from preflearn.models.population.mixture import MixtureModule
+from preflearn.models.solvers.design import Design, Floats
+from preflearn.models.solvers.penalised import Parameters, Prior, Problem
 
 _MANY = 64
 """Coefficients of noise that still count as a few columns."""

@@ -9,17 +9,17 @@ import torch
 from torch import Tensor
 
 from preflearn.errors import InputError
-from preflearn.models.automatic import Auto
 from preflearn.models.base import NoiseModule, Part
 from preflearn.models.batch import Batch, taken
-from preflearn.models.fitting import PRECISE, Report
-from preflearn.models.heterogeneity import FOLDS, Rows, learn, spread, whitened
-from preflearn.models.holdout import KINDS, folds, where
+from preflearn.models.fitting.automatic import Auto
+from preflearn.models.fitting.full_batch import PRECISE, Report
+from preflearn.models.fitting.holdout import KINDS, folds, where
 from preflearn.models.network import Network
 from preflearn.models.parts import part
-from preflearn.models.personal import Blocks, Design, LogProb, Solved
 from preflearn.models.population.everyone import EveryoneModule
 from preflearn.models.population.offsets import OffsetsModule
+from preflearn.models.solvers.heterogeneity import FOLDS, Rows, learn, spread, whitened
+from preflearn.models.solvers.personal import Blocks, Design, LogProb, Solved
 from preflearn.train import minimise
 
 
@@ -29,8 +29,8 @@ class Profile(Part):
     """L-BFGS on the profile likelihood: at each evaluation everybody's offset is solved by Newton's method.
 
     Exact, and convex for linear heads. Where the prior of the offsets is undecided it is learned first (see
-    `models.heterogeneity`), around a common part that was fitted to other prompts. Where nobody differs its scale
-    becomes negligible.
+    `models.solvers.heterogeneity`), around a common part that was fitted to other prompts. Where nobody differs its
+    scale becomes negligible.
 
     Attributes:
         iterations: limit of L-BFGS.

@@ -12,9 +12,9 @@ from typing import NamedTuple
 import numpy as np
 
 from preflearn.errors import NotComputable
-from preflearn.models.curvature import Matrix, factorised
-from preflearn.models.design import Codes
-from preflearn.models.penalised import Evaluation, Information, Parameters, Problem
+from preflearn.models.solvers.curvature import Matrix, factorised
+from preflearn.models.solvers.design import Codes
+from preflearn.models.solvers.penalised import Evaluation, Information, Parameters, Problem
 
 _NOISE = 1e-4
 """Squared decrement below which a step that rounding prevents counts as none: a hundredth of a standard error."""

@@ -14,7 +14,7 @@ from preflearn.data.columns import attach
 from preflearn.errors import InputError
 from preflearn.models.base import Part
 from preflearn.models.batch import Batch
-from preflearn.models.fitting import Report
+from preflearn.models.fitting.full_batch import Report
 from preflearn.models.network import Network
 from preflearn.models.parts import part
 
