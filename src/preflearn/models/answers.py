@@ -28,6 +28,8 @@ from preflearn.models.vocabulary import Vocabulary
 from preflearn.protocols import OutcomeProbabilities, Rate
 
 Floats = npt.NDArray[np.float64]
+_LEAST = 2.0**-53
+"""Half the distance from 1 to the next number: the smallest probability whose complement is not 1."""
 
 
 class Answers:
@@ -109,7 +111,8 @@ class Answers:
         """P(a beats b | decided) from outcome probabilities [..., K]."""
         won, lost = sides(self.network_.choice.prediction.outcomes)
         a, b = probabilities[..., won].sum(-1), probabilities[..., lost].sum(-1)
-        result: Floats = a / (a + b)
+        # A logit of 40 is still no certainty, though its probability is the next number to 1.
+        result: Floats = np.clip(a / (a + b), _LEAST, 1 - _LEAST)
         return result
 
     # -- single responses ----------------------------------------------------------------------------------------------

@@ -90,6 +90,17 @@ class Layered(HeadModule):
         return total + unit / 2 * self.last.bias.square().sum() if self.constant else total
 
 
+class Directions(Layered):
+    """Vectors of length 1. Weights are known only up to their size, so a prior holds them to that of their start."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.normalize(super().forward(x), dim=-1)
+
+    def penalty(self, ridge: float) -> Tensor:
+        size = self.last.in_features * self.last.weight.square().sum(1).mean()
+        return (size / self.spread**2 - 1).square() / 2
+
+
 @part("head", "utility")
 @dataclass(frozen=True)
 class Utility(Part):
@@ -119,6 +130,7 @@ class SkewRepresentation(Part):
         hidden: widths of hidden layers.
         constant: append a coordinate of 1 to the features. Without it a linear representation of centred features
             cannot express a transitive utility (which is the plane spanned by the constant and r).
+        unit: divide every vector by its length; the kernel then learns a scale (`Skew(scaled=True)`).
         spread: standard deviation of the initial coordinates.
 
     Source: Zhang et al. (2024), Beyond Bradley-Terry models: a general preference model for language model alignment,
@@ -128,10 +140,12 @@ class SkewRepresentation(Part):
     pairs: int = 4
     hidden: tuple[int, ...] = ()
     constant: bool = True
+    unit: bool = False
     spread: float = 0.3
 
     def build(self, shape: Shape, inputs: int, channels: int) -> HeadModule:
-        return Layered(
+        kind = Directions if self.unit else Layered
+        return kind(
             inputs, channels, 2 * self.pairs, self.hidden, bias=False, constant=self.constant, spread=self.spread
         )
 

@@ -21,18 +21,18 @@ class SkewModule(KernelModule):
     Attributes:
         planes: k.
         gate: from features of prompts to logits of the weights of planes, or None.
-        log_scale: learned where vectors have unit length, else fixed.
+        log_scale: learned or fixed.
     """
 
     log_scale: Tensor
 
-    def __init__(self, planes: int, temperature: float, prompts: int, unit: bool, features: int) -> None:
+    def __init__(self, planes: int, temperature: float, prompts: int, scaled: bool, features: int) -> None:
         super().__init__()
-        self.planes, self.unit, self.features = planes, unit, features
+        self.planes, self.scaled, self.features = planes, scaled, features
         # Equal weights to begin with: a gate has to be learned.
         self.gate = nn.Linear(prompts, planes, bias=False) if prompts else None
         start = torch.tensor(-math.log(temperature))
-        if unit:
+        if scaled:
             self.log_scale = nn.Parameter(start)
         else:
             self.register_buffer("log_scale", start)
@@ -48,14 +48,16 @@ class SkewModule(KernelModule):
         return prompts[:, :0] if self.gate is None else self.planes * torch.softmax(self.gate(prompts), dim=-1)
 
     def forward(self, a: Tensor, b: Tensor, taste: Taste, prompts: Tensor | None) -> Tensor:
-        if self.unit:
-            a, b = nn.functional.normalize(a, dim=-1), nn.functional.normalize(b, dim=-1)
         gate = None if self.gate is None or prompts is None else prompts[:, None, :]
         area: Tensor = kernels.skew(a, b, gate)
         return torch.exp(self.log_scale) * area
 
     def penalty(self, ridge: float) -> Tensor:
-        return torch.zeros(()) if self.gate is None else layer_penalty(self.gate, ridge / self.features)
+        unit = ridge / self.features
+        total = torch.zeros(()) if self.gate is None else layer_penalty(self.gate, unit)
+        if self.scaled:  # of vectors of unit length: logits of variance 1 before anything is learned
+            total = total + unit / 2 * torch.exp(2 * self.log_scale) / (2 * self.planes)
+        return total
 
 
 @part("kernel", "skew")
@@ -64,10 +66,9 @@ class Skew(Part):
     """Skew-symmetric form of two vectors, ``<R D(x) v_a, v_b> / temperature``: cycles are possible.
 
     Attributes:
-        temperature: tau of the paper. The size of v sets the scale as well, so 1 loses nothing; with `unit` it is where
-            the learned scale ``1 / tau`` starts.
+        temperature: tau of the paper. The size of v sets the scale as well, so 1 loses nothing.
         gated: weigh the k planes by the prompt, ``D(x) = k softmax(W x)``.
-        unit: divide every vector by its length; one scale for all is learned.
+        scaled: ``1 / tau`` is learned, for vectors of unit length.
 
     Source: Zhang et al. (2024), arXiv 2410.02197, section 4. In the paper vectors have unit length, tau = .1 and D
     stands on both sides (weights squared). Of their two released models, that of training leaves lengths free and takes
@@ -77,7 +78,7 @@ class Skew(Part):
 
     temperature: float = 1.0
     gated: bool = False
-    unit: bool = False
+    scaled: bool = False
 
     @property
     def needs_prompts(self) -> bool:  # type: ignore[override]
@@ -89,4 +90,4 @@ class Skew(Part):
         if not self.temperature > 0:
             raise InputError("the temperature of the skew kernel is a number > 0.", value=self.temperature)
         prompts = shape.prompts if self.gated else 0
-        return SkewModule(head.width // 2, self.temperature, prompts, self.unit, shape.features)
+        return SkewModule(head.width // 2, self.temperature, prompts, self.scaled, shape.features)

@@ -254,7 +254,7 @@ class Amortised(Part):
     cycles: int = 1
     guidance: float = 0.0
     guidance_variance: float = 0.1
-    draws: int = 16
+    draws: int = 64
 
     needs_annotators = True
 

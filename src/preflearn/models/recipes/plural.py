@@ -26,7 +26,7 @@ def gpm(
 
     Args:
         pairs: k, half the length of v; the paper uses 1 to 4 (dimensions 2 to 8).
-        temperature: tau; .1 in the paper, with vectors of length 1.
+        temperature: tau; .1 in the paper, with vectors of length 1. With `unit` it is where the learned scale starts.
         gated: weights D(x) of the planes from the prompt.
         unit: vectors of length 1 with a learned scale.
         constant: append 1 to the features, without which centred features cannot express a transitive utility.
@@ -36,8 +36,8 @@ def gpm(
     Source: Zhang et al. (2024), arXiv 2410.02197, definitions 4.1-4.3 (paper text) and both copies of the official
     code, which differ in normalisation and gate; the constant is ours.
     """
-    head = SkewRepresentation(pairs, tuple(hidden), constant)
-    kernel = Skew(temperature, gated, unit)
+    head = SkewRepresentation(pairs, tuple(hidden), constant, unit)
+    kernel = Skew(temperature, gated, scaled=unit)
     return Composed(**{"name": "gpm", "head": head, "kernel": kernel, **options})
 
 
