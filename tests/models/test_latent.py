@@ -282,7 +282,7 @@ def test_saved_and_loaded(tmp_path):
 
 
 def test_people_must_be_named_and_drawn_objectives_trained_in_steps():
-    study, known = camps(10, 5, new=0)
+    study, _ = camps(10, 5, new=0)
     with pytest.raises(InputError, match="annotators"):
         vpl(encoder="embedding").fit(study.data.replace(comparisons=study.data.comparisons.drop("annotator_id")))
     with pytest.raises(InputError, match="minibatch"):
