@@ -41,7 +41,13 @@ class Method:
 
 
 _METHODS: dict[str, Method] = {}
-_CATALOGUES = ("preflearn.catalogue.ranking", "preflearn.catalogue.models", "preflearn.catalogue.models_people")
+_CATALOGUES = (
+    "preflearn.catalogue.ranking",
+    "preflearn.catalogue.models",
+    "preflearn.catalogue.models_people",
+    "preflearn.catalogue.models_plural",
+    "preflearn.catalogue.models_control",
+)
 """Modules of plain data that call `register`."""
 
 

@@ -8,11 +8,12 @@ import numpy as np
 
 from preflearn.data import PreferenceData
 from preflearn.experiments.measures import averaged
-from preflearn.experiments.preferences.studies import grouped, linear, orthogonal, right
+from preflearn.experiments.preferences.studies import grouped, linear, newcomers, orthogonal, right
 from preflearn.experiments.proof import Figures, proof
 from preflearn.models import Composed
 from preflearn.models.fitting import FullBatch
 from preflearn.models.recipes.bradley_terry import bradley_terry
+from preflearn.models.recipes.latent import vpl
 from preflearn.models.recipes.plural import mixture, pal_a, pal_b
 from preflearn.simulate.embedded import Embedded, embedded
 
@@ -157,10 +158,49 @@ def moving_points(seed: int) -> Figures:
     return Figures(moving, max(others))
 
 
-def _opposite(seed: int, votes: int = 40) -> Embedded:
-    """Two halves of 60 people with opposite tastes."""
-    side = np.where(np.arange(60) % 2 == 0, 1.0, -1.0)
-    return embedded(linear(3 * side[:, None] * orthogonal(seed, 1)), annotators=60, votes=votes, seed=seed)
+@proof(
+    "vpl",
+    claim="accuracy for newcomers after eight answers of theirs, two camps of opposite taste, 100 people known",
+    baseline="one utility for everyone",
+    expected=1.0,
+    limit=0.15,
+    least_effect=0.2,
+)
+@averaged(2)
+def read_off(seed: int) -> Figures:
+    """An encoder that has seen many people knows a new one at first sight; nothing is optimised."""
+    study = _opposite(seed, people=140)
+    rows = newcomers(study, people=40, labels=8)
+    known, asked = study.rows(rows.known).pruned(), study.rows(rows.asked)
+    met = vpl(steps=200).fit(known).adapt(study.rows(rows.labelled).pruned())
+    alike = bradley_terry().fit(known)
+    return Figures(*(study.right(model.prob(asked), rows.asked) for model in (met, alike)))
+
+
+@proof(
+    "vpl_collapse",
+    claim="nats that 20 comparisons say about a person where the divergence counts once per comparison",
+    baseline="once per person, which is the evidence bound",
+    expected=0.0,
+    limit=0.05,
+    least_effect=0.5,
+    resolution=1e-3,
+)
+def collapse(seed: int) -> Figures:
+    """A negative result: a divergence of full weight beside a mean over comparisons leaves nobody told apart."""
+    study = _opposite(seed, people=100)
+    train = study.rows(study.halves()[0])
+    nats = [
+        model.fit(train).network_.population.use().divergence  # type: ignore[operator]
+        for model in (vpl(steps=200, beta=20.0), vpl(steps=200))
+    ]
+    return Figures(*nats)
+
+
+def _opposite(seed: int, people: int = 60) -> Embedded:
+    """Two halves of people with opposite tastes, 40 votes each."""
+    side = np.where(np.arange(people) % 2 == 0, 1.0, -1.0)
+    return embedded(linear(3 * side[:, None] * orthogonal(seed, 1)), annotators=people, votes=40, seed=seed)
 
 
 def _log_likelihood(data: PreferenceData, components: int) -> float:
