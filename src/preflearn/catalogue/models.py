@@ -46,7 +46,7 @@ register(
         family="model",
         formula="P(strength >= m for a) = sigma(r(a) - r(b) - c_m), c learned",
         recipe="preflearn.models.outcomes:Strength",
-        proof=None,
+        proof=f"{_PROOFS}.strength:cut_points",
         parts=_PARTS,
     )
 )
@@ -146,7 +146,7 @@ register(
         family="model",
         formula="P(tie) proportional to nu sqrt(pi_a pi_b), log pi = r(x)",
         recipe="preflearn.models.outcomes:Comparisons",
-        proof=None,
+        proof=f"{_PROOFS}.strength:ties",
         parts=_PARTS,
     )
 )

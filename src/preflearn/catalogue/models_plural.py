@@ -32,7 +32,7 @@ register(
         family="model",
         formula="v_i = (cos t_i, sin t_i): sigma(scale sin(t_b - t_a))",
         recipe="preflearn.models.kernels:Skew",
-        proof=None,
+        proof=f"{_PROOFS}.cycles:tournaments",
         parts=_PARTS,
     )
 )
