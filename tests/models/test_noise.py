@@ -204,11 +204,17 @@ class TestOneRate:
         tight = flip_profile(bradley_terry(ridge=60.0, encoder="embedding"), study.data, rates=(0.0, 0.1, 0.2))
         assert tight.rate < 0.12
 
-    def test_rates_are_checked(self, studies):
-        _, study = studies[0]
-        for noise in (Flips(0.5), Flips(0.0, learned=True), Smoothing(0.5), Unbiased(-0.1), Unbiased(0.1, clip=0.0)):
+    def test_rates_are_checked(self):
+        wrong = (
+            {"flips": {"rate": 0.5}},
+            {"flips": {"rate": 0.0, "learned": True}},
+            {"smoothing": {"eps": 0.5}},
+            {"unbiased": {"eps": -0.1}},
+            {"unbiased": {"eps": 0.1, "clip": 0.0}},
+        )
+        for noise in wrong:
             with pytest.raises(InputError):
-                bradley_terry(noise=(noise,), encoder="embedding").fit(study.data)
+                bradley_terry(noise=(noise,), encoder="embedding").resolved()
 
 
 def test_the_unbiased_objective_averages_over_flips_to_the_clean_one():
@@ -389,8 +395,8 @@ class TestEnsembleStrength:
 
     def test_what_it_cannot_do_is_refused(self, study):
         for part, match in [
-            (EnsembleStrength(models=3), "even number"),
-            (EnsembleStrength(contradicted="burn"), "contradicted"),
+            ({"ensemble_strength": {"models": 3}}, "even number"),
+            ({"ensemble_strength": {"contradicted": "burn"}}, "contradicted"),
         ]:
             with pytest.raises(InputError, match=match):
                 bradley_terry(fitting=part, encoder="embedding").fit(study.data)

@@ -15,7 +15,7 @@ from preflearn.models.fitting import FullBatch
 from preflearn.models.fitting.profile import Profile
 from preflearn.models.heads import Utility
 from preflearn.models.outcomes import Comparisons
-from preflearn.models.population import Attributes, Groups, Offsets
+from preflearn.models.population import Attributes, Offsets
 from preflearn.models.recipes.bradley_terry import bradley_terry
 from preflearn.models.recipes.people import attributes, groups, offsets
 from preflearn.simulate.embedded import embedded
@@ -215,6 +215,6 @@ def test_unknown_columns_are_named(described):
         attributes(("income",), encoder="embedding").fit(described.data)
     with pytest.raises(InputError):
         Attributes(())
-    with pytest.raises(InputError):
-        Groups("annotators.group", spread=0.0)
+    with pytest.raises(InputError, match="spread"):
+        groups("annotators.group", spread=0.0).resolved()
     assert torch.get_default_dtype() == torch.float32

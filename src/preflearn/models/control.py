@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from preflearn.choice import kernels
 from preflearn.errors import InputError
 from preflearn.models.base import HeadModule, Part, Shape
+from preflearn.models.bounds import Count, Discount, Positive, Widths
 from preflearn.models.heads import perceptron
 from preflearn.models.parts import part
 
@@ -70,7 +71,7 @@ class LogRatio(Part):
     Source: Rafailov et al. (2023), Direct preference optimization, arXiv 2305.18290, equation 5.
     """
 
-    beta: float = 0.1
+    beta: Positive = 0.1
     learned: bool = False
 
     def build(self, shape: Shape, inputs: int, channels: int) -> HeadModule:
@@ -115,15 +116,15 @@ class StepReward(Part):
     Source: Christiano et al. (2017), arXiv 1706.03741, equation 1.
     """
 
-    steps: int
-    hidden: tuple[int, ...] = (64, 64)
-    discount: float = 1.0
+    steps: Count
+    hidden: Widths = (64, 64)
+    discount: Discount = 1.0
 
     def build(self, shape: Shape, inputs: int, channels: int) -> HeadModule:
-        if self.steps < 1 or inputs % self.steps or inputs // self.steps < 2 or not 0 < self.discount <= 1:
+        if self.steps < 1 or inputs % self.steps or inputs // self.steps < 2:
             raise InputError(
-                f"{inputs} features are not {self.steps} steps, each followed by 1 or 0, with a discount in (0, 1].",
-                value=(self.steps, self.discount),
+                f"{inputs} features are not {self.steps} steps, each followed by 1 or 0.",
+                value=self.steps,
             )
         return _StepReward(self.steps, inputs // self.steps, channels, self.hidden, self.discount)
 
@@ -180,9 +181,9 @@ class Regret(Part):
     code for deterministic transitions: logit, successor features, T = .001; of the paper the abstract).
     """
 
-    policies: int
-    temperature: float = 1e-3
-    spread: float = 0.1
+    policies: Count
+    temperature: Positive = 1e-3
+    spread: Positive = 0.1
 
     def build(self, shape: Shape, inputs: int, channels: int) -> HeadModule:
         parts = 1 + 2 * self.policies

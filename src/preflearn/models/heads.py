@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from preflearn.models.base import HeadModule, Part, Shape
+from preflearn.models.bounds import Count, Positive, Widths
 from preflearn.models.parts import part
 
 
@@ -112,8 +113,8 @@ class Utility(Part):
             hidden layers (one linear channel starts at zero, the problem is convex).
     """
 
-    hidden: tuple[int, ...] = ()
-    spread: float = 0.5
+    hidden: Widths = ()
+    spread: Positive = 0.5
 
     def build(self, shape: Shape, inputs: int, channels: int) -> HeadModule:
         start = self.spread if channels > 1 or self.hidden else 0.0
@@ -137,11 +138,11 @@ class SkewRepresentation(Part):
     arXiv 2410.02197, section 4 (their released head is ``nn.Linear(hidden, 2k, bias=False)``: no constant).
     """
 
-    pairs: int = 4
-    hidden: tuple[int, ...] = ()
+    pairs: Count = 4
+    hidden: Widths = ()
     constant: bool = True
     unit: bool = False
-    spread: float = 0.3
+    spread: Positive = 0.3
 
     def build(self, shape: Shape, inputs: int, channels: int) -> HeadModule:
         kind = Directions if self.unit else Layered
@@ -161,9 +162,9 @@ class Point(Part):
         spread: standard deviation of the initial coordinates.
     """
 
-    width: int = 8
-    hidden: tuple[int, ...] = ()
-    spread: float = 0.3
+    width: Count = 8
+    hidden: Widths = ()
+    spread: Positive = 0.3
 
     def build(self, shape: Shape, inputs: int, channels: int) -> HeadModule:
         return Layered(inputs, channels, self.width, self.hidden, bias=False, constant=False, spread=self.spread)
@@ -199,8 +200,8 @@ class MeanVariance(Part):
         spread: standard deviation of the initial means, as for `utility`.
     """
 
-    hidden: tuple[int, ...] = ()
-    spread: float = 0.5
+    hidden: Widths = ()
+    spread: Positive = 0.5
 
     def build(self, shape: Shape, inputs: int, channels: int) -> HeadModule:
         start = self.spread if channels > 1 or self.hidden else 0.0

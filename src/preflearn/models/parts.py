@@ -23,7 +23,7 @@ Kind = Literal["head", "kernel", "population", "noise", "outcome", "fitting", "l
 T = TypeVar("T")
 
 _PARTS: dict[tuple[str, str], type] = {}
-_NAMES: dict[type, tuple[str, str]] = {}
+_NAMES: dict[type, tuple[Kind, str]] = {}
 
 
 def part(kind: Kind, key: str) -> Callable[[type[T]], type[T]]:
@@ -138,24 +138,25 @@ def check_part(value: Any, kind: Kind) -> None:
     """Look at what was given as a part, and at the types of its options.
 
     Raises:
-        InputError: it is no part of this kind, or an option is of another type than the part declares.
+        InputError: it is no part of this kind, or an option of it (or of a part inside it) is of another type than the
+            part declares, or out of its bounds (`models.bounds`).
     """
     known = _NAMES.get(type(value))
     if known is None or known[0] != kind:
         what = f"the {known[0]} {known[1]!r}" if known else repr(value)
         raise InputError(f"{what} is no {kind}.", cure=f"There are: {', '.join(keys(kind))}.")
-    for name, wanted in get_type_hints(type(value)).items():
+    for name, wanted in get_type_hints(type(value), include_extras=True).items():
         if name not in {field.name for field in fields(value)}:
             continue
         given = getattr(value, name)
+        for inner in given if isinstance(given, (list, tuple)) else (given,):
+            if type(inner) in _NAMES:
+                check_part(inner, _NAMES[type(inner)][0])
         try:
             checked = TypeAdapter(wanted, config=ConfigDict(arbitrary_types_allowed=True))
             checked.validate_python(tuple(given) if isinstance(given, list) else given, strict=True)
         except PydanticSchemaGenerationError:
             continue  # a protocol: whatever behaves so
         except ValidationError as error:
-            wrong = "; ".join(dict.fromkeys(each["msg"] for each in error.errors()))
-            raise InputError(
-                f"the option {name!r} of the {kind} {known[1]!r} is of another kind: {wrong}.",
-                value=given,
-            ) from None
+            wrong = "; ".join(dict.fromkeys(each["msg"].removeprefix("Input ") for each in error.errors()))
+            raise InputError(f"the option {name!r} of the {kind} {known[1]!r} {wrong}.", value=given) from None

@@ -16,6 +16,7 @@ from preflearn.data import PreferenceData
 from preflearn.errors import InputError
 from preflearn.models.base import Part
 from preflearn.models.batch import Batch, Pairs
+from preflearn.models.bounds import Count, Positive
 from preflearn.models.fitting.full_batch import Report
 from preflearn.models.heads import Layered
 from preflearn.models.network import Network
@@ -150,9 +151,9 @@ class AttributeStages(Part):
     """
 
     target: Literal["comparisons", "chosen", "winner_minus_loser"] = "comparisons"
-    temperature: float = 0.1
+    temperature: Positive = 0.1
     verbosity: str | None = None
-    iterations: int = 300
+    iterations: Count = 300
 
     def check(self, data: PreferenceData) -> None:
         known = data.criteria["criterion_id"].to_list() if data.height("criteria") else []

@@ -8,6 +8,7 @@ import torch
 
 from preflearn.models.base import Part
 from preflearn.models.batch import Batch
+from preflearn.models.bounds import Count
 from preflearn.models.fitting import em  # noqa: F401 - a population may name it
 from preflearn.models.fitting.exact import Newton
 from preflearn.models.fitting.full_batch import FullBatch, Report
@@ -26,7 +27,7 @@ class Auto(Part):
             linear channel is convex; representations for the skew kernel ended at one value from every start).
     """
 
-    starts: int | None = None
+    starts: Count | None = None
 
     def fit(self, network: Network, batch: Batch, seed: int) -> Report:
         """Fit `network` in place; one without parameters stays as it is."""

@@ -13,6 +13,7 @@ from preflearn.choice.mixture import responsibilities
 from preflearn.errors import InputError
 from preflearn.models.base import Part
 from preflearn.models.batch import Batch
+from preflearn.models.bounds import Count, NonNegative, Whole
 from preflearn.models.fitting.full_batch import PRECISE, Report, weight_of
 from preflearn.models.fitting.linear import Linear, components_of
 from preflearn.models.network import Evidence, Network
@@ -60,11 +61,11 @@ class EM(Part):
     """
 
     soft: bool = True
-    starts: int = 8
-    rounds: int = 100
-    inner: int = 8
-    warm: int = 5
-    tolerance: float = 1e-4
+    starts: Count = 8
+    rounds: Count = 100
+    inner: Count = 8
+    warm: Whole = 5
+    tolerance: NonNegative = 1e-4
 
     def fit(self, network: Network, batch: Batch, seed: int) -> Report:
         """Fit `network` in place.

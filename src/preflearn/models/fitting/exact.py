@@ -9,6 +9,7 @@ import torch
 from preflearn.errors import NotSupported
 from preflearn.models.base import Part
 from preflearn.models.batch import Batch
+from preflearn.models.bounds import Count, NonNegative
 from preflearn.models.fitting.full_batch import Report
 from preflearn.models.fitting.linear import linear_of
 from preflearn.models.network import Network
@@ -29,8 +30,8 @@ class Newton(Part):
         tolerance: on the squared Newton decrement, nats: a thousandth of a standard error is 1e-6.
     """
 
-    iterations: int = 200
-    tolerance: float = 1e-8
+    iterations: Count = 200
+    tolerance: NonNegative = 1e-8
 
     def fit(self, network: Network, batch: Batch, seed: int) -> Report:
         """Fit `network` in place (it becomes float64).

@@ -19,6 +19,7 @@ from preflearn.data import PreferenceData
 from preflearn.errors import InputError
 from preflearn.models.base import Part, Taste
 from preflearn.models.batch import Batch, Pairs
+from preflearn.models.bounds import Count
 from preflearn.models.fitting.full_batch import FullBatch, Report
 from preflearn.models.network import Network
 from preflearn.models.parts import part
@@ -133,9 +134,17 @@ class FineTune(Part):
 
     start: Part = field(default_factory=FullBatch)
     settings: Mapping[str, Any] = field(default_factory=dict)
-    responses: int = 48
+    responses: Count = 48
     held_out: float = 0.1
     out: str | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.held_out < 1:
+            raise InputError("held_out is a share of the groups of responses, below 1.", value=self.held_out)
+        self._settings(0)
+
+    def _settings(self, seed: int) -> TrainSettings:
+        return TrainSettings.parse({**_SETTINGS, "seed": seed, **self.settings})
 
     def fit(self, network: Network, batch: Batch, seed: int) -> Report:
         raise InputError(
@@ -163,7 +172,7 @@ class FineTune(Part):
         joint = Joint(network, backbone, backbone.tokenise(data, needed=needed), vocabulary)
         groups = _groups(batch.pairs, self.responses)
         split = _split(groups, self.held_out, seed)
-        settings = TrainSettings.parse({**_SETTINGS, "seed": seed, **self.settings})
+        settings = self._settings(seed)
         if not len(split.held_out):
             settings = replace(settings, monitor=None, patience=None)
         source = InMemorySource(

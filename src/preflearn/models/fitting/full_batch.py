@@ -11,6 +11,7 @@ from torch import Tensor
 from preflearn.errors import InputError
 from preflearn.models.base import Part
 from preflearn.models.batch import Batch
+from preflearn.models.bounds import Count, NonNegative
 from preflearn.models.network import Network
 from preflearn.models.parts import part
 from preflearn.models.solvers.descent import Descent, decorrelated, descend, restart
@@ -53,10 +54,10 @@ class FullBatch(Part):
         least: ten iterations that gain less than this per judgment together are the last.
     """
 
-    starts: int = 1
-    iterations: int = 500
-    tolerance: float = 1e-6
-    least: float = 1e-5
+    starts: Count = 1
+    iterations: Count = 500
+    tolerance: NonNegative = 1e-6
+    least: NonNegative = 1e-5
 
     def fit(self, network: Network, batch: Batch, seed: int) -> Report:
         """Fit `network` in place.

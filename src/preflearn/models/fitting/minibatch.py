@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from preflearn.errors import InputError
 from preflearn.models.base import Part
 from preflearn.models.batch import Batch
+from preflearn.models.bounds import Count, Positive
 from preflearn.models.fitting.full_batch import Report
 from preflearn.models.fitting.holdout import KINDS, folds, unit_folds, where
 from preflearn.models.network import Network
@@ -46,13 +47,13 @@ class Minibatch(Part):
         out: folder for the log and checkpoints, from which a stopped run resumes bit by bit; for one start only.
     """
 
-    steps: int = 300
-    batch: int | None = None
-    lr: float = 1e-2
+    steps: Count = 300
+    batch: Count | None = None
+    lr: Positive = 1e-2
     held_out: float = 0.0
-    patience: int | None = None
-    evaluate_every: int = 20
-    starts: int = 1
+    patience: Count | None = None
+    evaluate_every: Count = 20
+    starts: Count = 1
     settings: Mapping[str, Any] = field(default_factory=dict)
     out: str | None = None
 
@@ -61,6 +62,21 @@ class Minibatch(Part):
             raise InputError("held_out is a share of the annotators or prompts, below 1.", value=self.held_out)
         if self.out is not None and self.starts > 1:
             raise InputError("several starts cannot share one folder.", cure="Leave out `out`, or set starts=1.")
+        self._settings(0, stopping=self.held_out > 0)
+
+    def _settings(self, seed: int, *, stopping: bool) -> TrainSettings:
+        return TrainSettings.parse(
+            {
+                "optimizer": "adam",
+                "lr": self.lr,
+                "steps": self.steps,
+                "evaluate_every": self.evaluate_every,
+                "monitor": "log_loss" if stopping else None,
+                "patience": self.patience if stopping else None,
+                **self.settings,
+                "seed": seed,
+            }
+        )
 
     def fit(self, network: Network, batch: Batch, seed: int, encode: Encode | None = None) -> Report:
         """Fit `network` in place.
@@ -73,18 +89,7 @@ class Minibatch(Part):
         """
         network.to(batch.x.dtype)
         kept, held = self._split(network, batch, seed)
-        settings = TrainSettings.parse(
-            {
-                "optimizer": "adam",
-                "lr": self.lr,
-                "steps": self.steps,
-                "evaluate_every": self.evaluate_every,
-                "monitor": None if held is None else "log_loss",
-                "patience": None if held is None else self.patience,
-                **self.settings,
-                "seed": seed,
-            }
-        )
+        settings = self._settings(seed, stopping=held is not None)
         fresh = copy.deepcopy(network)
 
         def run(start: int) -> _Run:

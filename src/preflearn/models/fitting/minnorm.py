@@ -14,6 +14,7 @@ from preflearn.data.columns import attach
 from preflearn.errors import InputError
 from preflearn.models.base import Part
 from preflearn.models.batch import Batch
+from preflearn.models.bounds import Count, Positive
 from preflearn.models.fitting.full_batch import Report
 from preflearn.models.network import Network
 from preflearn.models.parts import part
@@ -40,8 +41,8 @@ class MinNorm(Part):
     """
 
     tasks: str = "source"
-    steps: int = 300
-    rate: float = 0.01
+    steps: Count = 300
+    rate: Positive = 0.01
     normalise: bool = True
 
     def columns(self) -> Mapping[str, str]:

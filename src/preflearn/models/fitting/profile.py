@@ -11,6 +11,7 @@ from torch import Tensor
 from preflearn.errors import InputError
 from preflearn.models.base import NoiseModule, Part
 from preflearn.models.batch import Batch, taken
+from preflearn.models.bounds import Count, NonNegative
 from preflearn.models.fitting.automatic import Auto
 from preflearn.models.fitting.full_batch import PRECISE, Report
 from preflearn.models.fitting.holdout import KINDS, folds, where
@@ -38,9 +39,9 @@ class Profile(Part):
         rounds: limit of rounds of EM for the shape of the prior.
     """
 
-    iterations: int = 300
-    tolerance: float = 1e-5
-    rounds: int = 20
+    iterations: Count = 300
+    tolerance: NonNegative = 1e-5
+    rounds: Count = 20
 
     def fit(self, network: Network, batch: Batch, seed: int) -> Report:
         """Fit `network` in place.

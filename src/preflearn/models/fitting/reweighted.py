@@ -10,6 +10,7 @@ import torch
 from preflearn.errors import InputError
 from preflearn.models.base import Part
 from preflearn.models.batch import Batch
+from preflearn.models.bounds import Count
 from preflearn.models.fitting.full_batch import FullBatch, Report
 from preflearn.models.network import Network
 from preflearn.models.outcomes.lists import LambdaModule
@@ -27,7 +28,7 @@ class Reweighted(Part):
     """
 
     fitting: Part = FullBatch(iterations=50)  # noqa: RUF009 - a frozen part
-    rounds: int = 5
+    rounds: Count = 5
 
     unsettled: ClassVar[str | None] = "a loss whose weights follow the model is no likelihood"
 

@@ -11,6 +11,7 @@ from preflearn.choice.mixture import hedge
 from preflearn.errors import InputError
 from preflearn.models.base import Part
 from preflearn.models.batch import Batch
+from preflearn.models.bounds import Count, Positive
 from preflearn.models.fitting.full_batch import FullBatch, Report
 from preflearn.models.network import Network
 from preflearn.models.parts import part
@@ -35,11 +36,11 @@ class RoutedStages(Part):
     Source: Shen et al. (2025), MiCRo, arXiv 2505.24846v2, section 3 (paper text; tau and K are not stated there).
     """
 
-    starts: int = 4
-    temperature: float = 1.0
-    rounds: int = 5
-    iterations: int = 300
-    context_limit: int | None = None
+    starts: Count = 4
+    temperature: Positive = 1.0
+    rounds: Count = 5
+    iterations: Count = 300
+    context_limit: Count | None = None
 
     def fit(self, network: Network, batch: Batch, seed: int) -> Report:
         router = network.population

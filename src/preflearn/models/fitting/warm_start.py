@@ -11,6 +11,7 @@ from torch import Tensor
 from preflearn.errors import InputError
 from preflearn.models.base import HeadModule, Part
 from preflearn.models.batch import Batch
+from preflearn.models.bounds import NonNegative
 from preflearn.models.fitting.automatic import Auto
 from preflearn.models.fitting.full_batch import Report
 from preflearn.models.network import Network
@@ -59,8 +60,8 @@ class WarmStart(Part):
     """
 
     fitting: Part = Auto()  # noqa: RUF009 - a frozen part
-    memory: float = 1.0
-    extrapolation: float = 1.0
+    memory: NonNegative = 1.0
+    extrapolation: NonNegative = 1.0
 
     unsettled: ClassVar[str | None] = "stages that follow each other are no one likelihood"
 

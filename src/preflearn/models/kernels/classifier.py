@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from preflearn.choice import kernels
 from preflearn.errors import InputError, NotSupported
 from preflearn.models.base import HeadModule, KernelModule, Part, Shape, Taste
+from preflearn.models.bounds import Widths
 from preflearn.models.heads import layer_penalty, perceptron
 from preflearn.models.parts import part
 
@@ -46,7 +47,7 @@ class Classifier(Part):
     LLM-Blender, arXiv 2306.02561); that they keep no preference for a place is enforced here, not learned.
     """
 
-    hidden: tuple[int, ...] = (32,)
+    hidden: Widths = (32,)
 
     def build(self, shape: Shape, head: HeadModule) -> KernelModule:
         if not self.hidden:

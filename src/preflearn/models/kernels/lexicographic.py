@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from preflearn.choice import kernels
 from preflearn.errors import InputError, NotSupported
 from preflearn.models.base import HeadModule, KernelModule, Part, Shape, Taste
+from preflearn.models.bounds import NonNegative
 from preflearn.models.parts import part
 
 
@@ -58,7 +59,7 @@ class Lexicographic(Part):
     learn from, they stay 1).
     """
 
-    thresholds: tuple[float, ...]
+    thresholds: tuple[NonNegative, ...]
 
     def build(self, shape: Shape, head: HeadModule) -> KernelModule:
         if head.width != len(self.thresholds) or min(self.thresholds, default=-1.0) < 0:

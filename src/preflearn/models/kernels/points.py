@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from preflearn.choice import kernels
 from preflearn.errors import InputError
 from preflearn.models.base import HeadModule, KernelModule, Part, Shape, Taste
+from preflearn.models.bounds import Positive, Widths
 from preflearn.models.heads import layer_penalty, perceptron
 from preflearn.models.parts import part
 
@@ -111,8 +112,8 @@ class IdealPoint(Part):
 
     form: Form = "squared"
     of_prompt: bool = False
-    hidden: tuple[int, ...] = ()
-    spread: float = 0.5
+    hidden: Widths = ()
+    spread: Positive = 0.5
 
     @property
     def needs_prompts(self) -> bool:  # type: ignore[override]

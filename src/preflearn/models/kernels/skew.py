@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from preflearn.choice import kernels
 from preflearn.errors import InputError
 from preflearn.models.base import HeadModule, KernelModule, Part, Shape, Taste
+from preflearn.models.bounds import Positive
 from preflearn.models.heads import layer_penalty
 from preflearn.models.parts import part
 
@@ -76,7 +77,7 @@ class Skew(Part):
     once, as this does.
     """
 
-    temperature: float = 1.0
+    temperature: Positive = 1.0
     gated: bool = False
     scaled: bool = False
 

@@ -12,6 +12,7 @@ from preflearn.choice import nuisance
 from preflearn.errors import InputError
 from preflearn.models.base import NoiseModule, Part, Shape
 from preflearn.models.batch import Pairs
+from preflearn.models.bounds import NonNegative
 from preflearn.models.parts import part
 
 
@@ -50,7 +51,7 @@ class Controls(Part):
     """
 
     names: tuple[str, ...] = ("words",)
-    ridge: float = 0.01
+    ridge: NonNegative = 0.01
 
     def __post_init__(self) -> None:
         given: Any = self.names

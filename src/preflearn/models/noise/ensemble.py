@@ -14,6 +14,7 @@ from preflearn.choice.margin import with_margin
 from preflearn.errors import InputError
 from preflearn.models.base import NoiseModule, Part
 from preflearn.models.batch import Batch, Pairs, taken
+from preflearn.models.bounds import Count, Minority, Share
 from preflearn.models.fitting import Report
 from preflearn.models.fitting.automatic import Auto
 from preflearn.models.network import Network
@@ -58,20 +59,22 @@ class EnsembleStrength(Part):
     """
 
     fitting: Part = Auto()  # noqa: RUF009 - a frozen part
-    models: int = 10
+    models: Count = 10
     contradicted: Literal["flip", "smooth", "drop", "keep"] = "flip"
-    lowest: float | None = None
-    eps: float = 0.1
+    lowest: Share | None = None
+    eps: Minority = 0.1
     margin: bool = False
 
     unsettled: ClassVar[str | None] = "an ensemble changed the labels that it learned from"
+
+    def __post_init__(self) -> None:
+        if self.models < 2 or self.models % 2:
+            raise InputError("an ensemble has an even number of models: halves of it are compared.", value=self.models)
 
     def fit(self, network: Network, batch: Batch, seed: int) -> Report:
         rows = batch.pairs
         if rows is None or network.population.channels > 1:
             raise InputError("an ensemble judges comparisons of one taste for all.", cure="Use population everyone.")
-        if self.models < 2 or self.models % 2 or not (self.lowest is None or 0 <= self.lowest <= 1):
-            raise InputError("an ensemble has an even number of models; a share lies in [0, 1].", value=self.models)
         if self.margin and network.choice.link != Binary():
             raise InputError("margins by an ensemble need a binary link.", value=network.choice.link)
         mean = strength.ensemble_strength(self.differences(network, batch, seed)).mean

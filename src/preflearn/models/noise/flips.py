@@ -14,6 +14,7 @@ from preflearn.choice.reliability import FlipProfile, profile_flip_rate
 from preflearn.errors import InputError
 from preflearn.models.base import NoiseModule, Part, Shape
 from preflearn.models.batch import Pairs
+from preflearn.models.bounds import Minority, Positive
 from preflearn.models.parts import part
 
 if TYPE_CHECKING:
@@ -60,13 +61,15 @@ class Flips(Part):
     rate: float = 0.1
     learned: bool = False
 
-    def build(self, shape: Shape) -> NoiseModule:
+    def __post_init__(self) -> None:
         if not 0 <= self.rate < 0.5 or (self.learned and self.rate == 0):
             raise InputError(
                 "a flip rate lies in [0, 1/2), and above 0 where it is learned.",
                 value=self.rate,
                 cure="Annotators who are wrong more often than right need the part reliability.",
             )
+
+    def build(self, shape: Shape) -> NoiseModule:
         return FlipsModule(self.rate, self.learned)
 
 
@@ -97,11 +100,9 @@ class Smoothing(Part):
     Source: Mitchell (2023), A note on DPO with noisy preferences (conservative DPO).
     """
 
-    eps: float = 0.1
+    eps: Minority = 0.1
 
     def build(self, shape: Shape) -> NoiseModule:
-        if not 0 <= self.eps < 0.5:
-            raise InputError("the share of wrong labels lies in [0, 1/2).", value=self.eps)
         return _Relabelled(lambda target: smoothed_target(target, self.eps))
 
 
@@ -121,16 +122,12 @@ class Unbiased(Part):
     Source: Natarajan et al. (2013); for preferences rDPO, Ray Chowdhury, Kini and Natarajan (2024), arXiv 2403.00409.
     """
 
-    eps: float = 0.1
-    clip: float | None = None
+    eps: Minority = 0.1
+    clip: Positive | None = None
 
     def build(self, shape: Shape) -> NoiseModule:
-        if not 0 <= self.eps < 0.5:
-            raise InputError("the share of wrong labels lies in [0, 1/2).", value=self.eps)
         if self.clip is None:
             return _Relabelled(lambda target: unbiased_target(target, self.eps))
-        if not self.clip > 0:
-            raise InputError("the largest loss that counts is a number > 0.", value=self.clip)
         return _Bounded(lambda target: unbiased_target(target, self.eps), self.clip)
 
 

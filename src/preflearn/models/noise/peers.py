@@ -13,6 +13,7 @@ from preflearn.choice.reliability import keep_share, peer_keep
 from preflearn.errors import InputError
 from preflearn.models.base import Part
 from preflearn.models.batch import Batch, taken
+from preflearn.models.bounds import Count, Minority
 from preflearn.models.fitting import FullBatch, Report
 from preflearn.models.network import Network
 from preflearn.models.parts import part
@@ -42,9 +43,9 @@ class PeerReview(Part):
     """
 
     fitting: Part = FullBatch(iterations=5)  # noqa: RUF009 - a frozen part
-    flip_rate: float = 0.2
-    rounds: int = 15
-    ramp: int = 5
+    flip_rate: Minority = 0.2
+    rounds: Count = 15
+    ramp: Count = 5
 
     unsettled: ClassVar[str | None] = "peers chose what it learned from"
 
@@ -52,11 +53,6 @@ class PeerReview(Part):
         rows = batch.pairs
         if rows is None:
             raise InputError("peer review is about comparisons, and there are none.")
-        if not 0 <= self.flip_rate < 1 or self.ramp < 1 or self.rounds < 1:
-            raise InputError(
-                "peer review needs a flip rate in [0, 1), and at least one round of ramp and in all.",
-                value=(self.flip_rate, self.ramp, self.rounds),
-            )
         generator = torch.Generator().manual_seed(seed)
         peers = [network, copy.deepcopy(network)]
         torch.manual_seed(seed + 1)

@@ -14,6 +14,7 @@ from preflearn.choice.reliability import posterior_correct, update_reliability
 from preflearn.errors import InputError
 from preflearn.models.base import NoiseModule, Part, Shape
 from preflearn.models.batch import Batch, Pairs
+from preflearn.models.bounds import Count, NonNegative, Positive
 from preflearn.models.fitting import FullBatch, Report
 from preflearn.models.network import Network
 from preflearn.models.parts import part
@@ -138,16 +139,19 @@ class Reliability(Part):
     any preference model RE-PO, Cao et al. (2026), arXiv 2509.24159 (paper text; the prior is ours, it has none).
     """
 
-    prior: tuple[float, float] = (9.0, 1.0)
+    prior: tuple[Positive, Positive] = (9.0, 1.0)
 
     needs_annotators = True
 
-    def build(self, shape: Shape) -> NoiseModule:
+    def __post_init__(self) -> None:
         right, wrong = self.prior
         if not 0 < wrong < right:
             raise InputError(
                 "the prior of reliability counts correct and wrong labels, more of the first.", value=self.prior
             )
+
+    def build(self, shape: Shape) -> NoiseModule:
+        right, wrong = self.prior
         return ReliabilityModule(shape.annotators, (float(right), float(wrong)))
 
 
@@ -173,8 +177,8 @@ class ReliabilityEM(Part):
     """
 
     fitting: Part = FullBatch()  # noqa: RUF009 - a frozen part
-    rounds: int = 100
-    tolerance: float = 1e-3
+    rounds: Count = 100
+    tolerance: NonNegative = 1e-3
 
     def fit(self, network: Network, batch: Batch, seed: int) -> Report:
         module = next((each for each in network.noises if isinstance(each, ReliabilityModule)), None)

@@ -19,6 +19,7 @@ from preflearn.data.schema import TIES
 from preflearn.errors import InputError
 from preflearn.models.base import OutcomeModule, OutcomePart, Shape
 from preflearn.models.batch import Batch, Pairs, Ratings
+from preflearn.models.bounds import Positive
 from preflearn.models.parts import part
 from preflearn.models.solvers.descent import descend
 
@@ -117,7 +118,7 @@ class Comparisons(OutcomePart):
 
     link: Link = Binary()  # noqa: RUF009 - a frozen part
     ties: Literal["half", "drop"] = "half"
-    personal: float | None = None
+    personal: Positive | None = None
 
     @property
     def needs_annotators(self) -> bool:  # type: ignore[override]

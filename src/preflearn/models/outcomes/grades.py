@@ -19,6 +19,7 @@ from preflearn.data.arrays import codes
 from preflearn.errors import InputError
 from preflearn.models.base import OutcomeModule, OutcomePart, Shape
 from preflearn.models.batch import Batch, Pairs, Ratings
+from preflearn.models.bounds import Finite, Positive
 from preflearn.models.outcomes.comparisons import Choice, acquainted
 from preflearn.models.outcomes.ratings import check_direction
 from preflearn.models.parts import part
@@ -162,9 +163,9 @@ class Grades(OutcomePart):
             link's unconstrained units); strangers get the pooled ones. None = one set for all.
     """
 
-    values: tuple[float, ...] | Literal["auto"] = "auto"
+    values: tuple[Finite, ...] | Literal["auto"] = "auto"
     labels: tuple[str, ...] = ()
-    personal: float | None = None
+    personal: Positive | None = None
 
     table: ClassVar[str] = "ratings"
 

@@ -16,6 +16,7 @@ from preflearn.data.arrays import exploded, floats, lengths
 from preflearn.errors import InputError
 from preflearn.models.base import OutcomeModule, OutcomePart, Shape
 from preflearn.models.batch import Lists
+from preflearn.models.bounds import Count, Positive
 from preflearn.models.outcomes.comparisons import Choice
 from preflearn.models.parts import part
 
@@ -176,7 +177,7 @@ class LambdaPairs(_ListPart):
     Source: Liu et al. (2024), LiPO, arXiv 2402.01878, equation 8 (see `preflearn.choice.listwise.lambda_weighted`).
     """
 
-    beta: float = 1.0
+    beta: Positive = 1.0
 
     def build(self, shape: Shape) -> OutcomeModule:
         return LambdaModule(self.beta)
@@ -195,7 +196,7 @@ class SkipPairs(_ListPart):
     formulas are our reading (see `preflearn.choice.listwise.adjacent_and_skips`).
     """
 
-    skips: int | None = 2
+    skips: Count | None = 2
     soft: bool = False
 
     def _likelihood(self, ranks: Tensor, utility: Tensor, mask: Tensor) -> Tensor:
@@ -217,7 +218,7 @@ class TopOne(_ListPart):
     Source: Cao et al. (2007), Learning to rank: from pairwise approach to listwise approach, ICML.
     """
 
-    temperature: float = 0.2
+    temperature: Positive = 0.2
 
     def _likelihood(self, ranks: Tensor, utility: Tensor, mask: Tensor) -> Tensor:
         gain = win_share(listwise.relevance_of_ranks(ranks), mask)

@@ -17,6 +17,7 @@ from preflearn.data import PreferenceData
 from preflearn.errors import InputError
 from preflearn.models.base import OutcomeModule, OutcomePart, Shape
 from preflearn.models.batch import Batch, Pairs, Ratings
+from preflearn.models.bounds import Positive
 from preflearn.models.outcomes.comparisons import Choice
 from preflearn.models.parts import part
 
@@ -195,7 +196,7 @@ class GaussianRating(OutcomePart):
 
     slope: Literal["noise", "free"] = "noise"
     per_criterion: bool = False
-    personal: float | None = None
+    personal: Positive | None = None
 
     table: ClassVar[str] = "ratings"
 

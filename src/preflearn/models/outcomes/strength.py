@@ -12,6 +12,7 @@ from preflearn.data import PreferenceData
 from preflearn.data.schema import TIES
 from preflearn.errors import InputError
 from preflearn.models.base import OutcomePart
+from preflearn.models.bounds import Count, NonNegative, Positive
 from preflearn.models.outcomes.comparisons import Comparisons, strengths
 from preflearn.models.parts import part
 
@@ -33,10 +34,10 @@ class Strength(OutcomePart):
     """
 
     form: Literal["ordinal", "margin", "scaled"] = "ordinal"
-    levels: int | Literal["auto"] = "auto"
+    levels: Count | Literal["auto"] = "auto"
     ties: bool | Literal["auto"] = "auto"
-    steps: tuple[float, ...] = ()
-    personal: float | None = None
+    steps: tuple[NonNegative, ...] = ()
+    personal: Positive | None = None
 
     @property
     def needs_annotators(self) -> bool:  # type: ignore[override]

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from preflearn.errors import InputError
 from preflearn.models.base import Judgments, Part, PopulationModule, Shape, Taste
 from preflearn.models.batch import Batch, Pairs, taken
+from preflearn.models.bounds import Count, NonNegative, Share, Whole
 from preflearn.models.parts import part
 from preflearn.models.population.encoder import Belief, Pooling, SetEncoder
 
@@ -243,26 +243,20 @@ class Amortised(Part):
     FSPO, PPD.
     """
 
-    latent: int = 8
-    hidden: int = 32
+    latent: Count = 8
+    hidden: Count = 32
     variational: bool = True
     pooling: Pooling = "mean"
     odd: bool = False
     decoder: Literal["head", "channels"] = "head"
-    beta: float = 1.0
-    warmup: float = 0.3
-    cycles: int = 1
-    guidance: float = 0.0
-    guidance_variance: float = 0.1
-    draws: int = 64
+    beta: NonNegative = 1.0
+    warmup: Share = 0.3
+    cycles: Count = 1
+    guidance: NonNegative = 0.0
+    guidance_variance: NonNegative = 0.1
+    draws: Whole = 64
 
     needs_annotators = True
-
-    def __post_init__(self) -> None:
-        if self.latent < 1 or self.hidden < 1 or self.cycles < 1:
-            raise InputError("latent numbers, hidden width and cycles are at least 1.", value=self)
-        if self.beta < 0 or self.guidance < 0 or not 0 <= self.warmup <= 1:
-            raise InputError("beta and guidance are weights >= 0, warmup a share of the training.", value=self)
 
     def build(self, shape: Shape) -> PopulationModule:
         return AmortisedModule(self, shape.features, shape.annotators)

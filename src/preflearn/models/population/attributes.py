@@ -11,6 +11,7 @@ from torch import Tensor
 from preflearn.errors import InputError
 from preflearn.models.base import Judgments, Part, PopulationModule, Shape, Taste
 from preflearn.models.batch import ATTRIBUTES, Batch
+from preflearn.models.bounds import Positive
 from preflearn.models.parts import part
 from preflearn.models.population.groups import ONE_START, with_common
 
@@ -85,11 +86,13 @@ class Attributes(Part):
     """
 
     names: tuple[str, ...]
-    spread: float = 1.0
+    spread: Positive = 1.0
 
     def __post_init__(self) -> None:
-        if not self.names or not self.spread > 0:
-            raise InputError("attributes have names, and deviate by a spread > 0.", value=self)
+        if not self.names:
+            raise InputError(
+                "people are told apart by columns of annotators, and none is named.", cure='For instance names=["age"].'
+            )
 
     def attributes(self) -> tuple[str, ...]:
         return tuple(self.names)

@@ -13,6 +13,7 @@ from preflearn.data import PreferenceData
 from preflearn.errors import InputError
 from preflearn.models.base import Judgments, Part, PopulationModule, Shape, Taste
 from preflearn.models.batch import Batch, Ratings
+from preflearn.models.bounds import Count, NonNegative, Positive, Widths
 from preflearn.models.heads import perceptron
 from preflearn.models.parts import part
 
@@ -158,18 +159,13 @@ class Gate(Part):
         ridge: penalty on the gate's weights, as for the head.
     """
 
-    channels: int | Literal["criteria"] = 4
+    channels: Count | Literal["criteria"] = 4
     on: On = "prompt"
-    hidden: tuple[int, ...] = ()
+    hidden: Widths = ()
     form: Literal["softmax", "linear"] = "softmax"
-    temperature: float = 1.0
+    temperature: Positive = 1.0
     scaled: bool = False
-    ridge: float = 1.0
-
-    def __post_init__(self) -> None:
-        whole = isinstance(self.channels, int) and self.channels >= 1
-        if self.channels != "criteria" and not whole:
-            raise InputError("channels are a whole number >= 1, or 'criteria'.", value=self.channels)
+    ridge: NonNegative = 1.0
 
     @property
     def needs_prompts(self) -> bool:  # type: ignore[override]

@@ -12,6 +12,7 @@ from preflearn.data import PreferenceData
 from preflearn.errors import InputError
 from preflearn.models.base import Judgments, Part, PopulationModule, Shape, Taste
 from preflearn.models.batch import Batch
+from preflearn.models.bounds import Positive
 from preflearn.models.parts import part
 
 ONE_START = {"full_batch": {"starts": 1}}
@@ -59,11 +60,7 @@ class Groups(Part):
     """
 
     column: str
-    spread: float = 1.0
-
-    def __post_init__(self) -> None:
-        if not self.spread > 0:
-            raise InputError("groups deviate by a spread > 0.", value=self.spread, cure="Leave out the population.")
+    spread: Positive = 1.0
 
     def columns(self) -> Mapping[str, str]:
         return {self.column: self.column}

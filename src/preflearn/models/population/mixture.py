@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from preflearn.choice.mixture import responsibilities
-from preflearn.errors import InputError
 from preflearn.models.base import Judgments, Part, PopulationModule, Shape, Taste
 from preflearn.models.batch import Batch
+from preflearn.models.bounds import Count
 from preflearn.models.parts import part
 
 if TYPE_CHECKING:
@@ -113,12 +113,8 @@ class Mixture(Part):
         unit: "annotator", a column, or "record": each judgment by itself, from which nothing can be told apart.
     """
 
-    components: int = 2
+    components: Count = 2
     unit: Literal["annotator", "record"] | str = "annotator"
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.components, int) or self.components < 1:
-            raise InputError("the number of components is a whole number >= 1.", value=self.components)
 
     @property
     def needs_annotators(self) -> bool:  # type: ignore[override]

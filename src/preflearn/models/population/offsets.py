@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from preflearn.errors import InputError
 from preflearn.models.base import Judgments, Part, PopulationModule, Shape, Taste
 from preflearn.models.batch import Batch, Lists, Pairs
+from preflearn.models.bounds import Positive, Whole
 from preflearn.models.parts import part
 from preflearn.models.solvers.personal import Structure
 from preflearn.train import minimise
@@ -143,9 +144,9 @@ class Offsets(Part):
     is fitted together.
     """
 
-    ridge: float | Literal["auto"] = "auto"
+    ridge: Positive | Literal["auto"] = "auto"
     prior: Structure = "full"
-    channels: int = 0
+    channels: Whole = 0
     unit: Literal["annotator"] | str = "annotator"
 
     def __post_init__(self) -> None:
@@ -154,8 +155,6 @@ class Offsets(Part):
                 "offsets on channels have a number as ridge.",
                 cure="The scale of the channels is learned by the head: ridge=1 loses nothing.",
             )
-        if self.ridge != "auto" and not self.ridge > 0:
-            raise InputError("the ridge of offsets is a precision, or 'auto'.", value=self.ridge)
 
     @property
     def needs_annotators(self) -> bool:  # type: ignore[override]

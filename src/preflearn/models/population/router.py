@@ -8,9 +8,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from preflearn.errors import InputError
 from preflearn.models.base import Judgments, Part, PopulationModule, Shape, Taste
 from preflearn.models.batch import Batch
+from preflearn.models.bounds import Count, NonNegative, Widths
 from preflearn.models.heads import perceptron
 from preflearn.models.parts import part
 from preflearn.models.population.gate import distinct_views, view_width
@@ -58,15 +58,11 @@ class Router(Part):
     Source: Shen et al. (2025), MiCRo, arXiv 2505.24846, section 3.
     """
 
-    components: int = 3
+    components: Count = 3
     on: Literal["prompt", "context", "both"] = "prompt"
-    hidden: tuple[int, ...] = (128,)
-    entropy: float = 0.05
-    ridge: float = 1.0
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.components, int) or self.components < 1:
-            raise InputError("the number of components is a whole number >= 1.", value=self.components)
+    hidden: Widths = (128,)
+    entropy: NonNegative = 0.05
+    ridge: NonNegative = 1.0
 
     @property
     def needs_prompts(self) -> bool:  # type: ignore[override]

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from preflearn.errors import InputError
 from preflearn.models.base import Judgments, Part, PopulationModule, Shape, Taste
 from preflearn.models.batch import Batch
+from preflearn.models.bounds import Count, Positive
 from preflearn.models.parts import part
 from preflearn.models.solvers.descent import descend
 
@@ -118,8 +119,8 @@ class Simplex(Part):
     start at random; the prior and the mean for strangers are ours).
     """
 
-    prototypes: int = 2
-    spread: float = 1.0
+    prototypes: Count = 2
+    spread: Positive = 1.0
     needs_annotators = True
 
     def build(self, shape: Shape) -> PopulationModule:
