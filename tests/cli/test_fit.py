@@ -44,6 +44,16 @@ def test_yaml_of_parts(run: Run, content: Path, tmp_path: Path) -> None:
     assert wrong.code == 2 and "'kernal'" in wrong.err
 
 
+def test_yaml_of_a_recipe_takes_its_options(run: Run, content: Path, tmp_path: Path) -> None:
+    file, out = tmp_path / "m.yaml", tmp_path / "m"
+    file.write_text("recipe: gpm\npairs: 2\nridge: 30\n")
+    assert run("fit", file, content, "--out", out, "--set", "pairs=1", "--json").code == 0
+    saved = json.loads((out / "model.json").read_text())["parameters"]
+    assert saved["head"]["head/skew"]["pairs"] == 1 and saved["ridge"] == 30
+    wrong = run("fit", file, content, "--out", tmp_path / "two", "--set", "pears=1")
+    assert wrong.code == 2 and "Did you mean pairs" in wrong.err
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
@@ -73,5 +83,8 @@ def test_what_cannot_be_exported_says_why(run: Run, content: Path, tmp_path: Pat
     for target in ("transformers", "sentence-transformers"):
         ran = run("export", tmp_path / "m", "--to", target, "--out", tmp_path / target)
         assert ran.code == 1 and "encoder Embedding" in ran.err
+    for option in (("--criterion", "tone"), ("--license", "mit")):
+        ran = run("export", tmp_path / "m", "--to", "transformers", "--out", tmp_path / "y", *option)
+        assert ran.code == 2 and option[0] in ran.err and not (tmp_path / "y").exists()
     ran = run("export", content, "--to", "transformers", "--out", tmp_path / "x")
     assert ran.code == 2 and "not a saved preference model" in ran.err

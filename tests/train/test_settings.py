@@ -73,3 +73,10 @@ def test_a_run_may_grow_only_where_nothing_earlier_depends_on_its_length() -> No
     assert TrainSettings(epochs=5, keep=4).differences(saved.plain()) == ""
     assert TrainSettings(epochs=5, schedule="linear").differences(TrainSettings(schedule="linear").plain())
     assert TrainSettings(lr=0.1).differences(saved.plain()) == "lr was 0.001, is 0.1"
+
+
+def test_a_precision_that_does_not_exist_is_refused() -> None:
+    from preflearn.train.precision import autocast
+
+    with pytest.raises(InputError, match="no precision 'bfloat16'"):
+        autocast("bfloat16", "cpu")  # type: ignore[arg-type]

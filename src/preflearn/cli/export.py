@@ -11,6 +11,7 @@ import typer
 from preflearn.cli.options import Criterion, Data, open_data
 from preflearn.cli.say import Document, Say
 from preflearn.cli.verb import verb
+from preflearn.errors import InputError
 
 
 class Target(StrEnum):
@@ -62,6 +63,12 @@ def run(
 ) -> Document:
     """Write a data set as Parquet, CSV, JSON Lines, TRL columns or a Hugging Face data set; or a fitted model."""
     if to in _MODELS:
+        given = {"--criterion": criterion, "--license": license}
+        if unused := [name for name, value in given.items() if value is not None]:
+            raise InputError(
+                f"{' and '.join(unused)} say something about a data set, and {to.value} is a format of models.",
+                cure="Leave it out. `preflearn fit` takes --criterion; a license is stated beside the model.",
+            )
         return _model(say, data, out, to)
     from preflearn.data.io.write import export
 

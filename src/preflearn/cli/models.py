@@ -42,7 +42,7 @@ def unfitted(name: str, options: Sequence[str] = (), **more: Any) -> Any:
     if Path(name).suffix in (".yaml", ".yml"):
         from preflearn.models.spec import read_spec
 
-        return read_spec(name).set_params(**settings)
+        return read_spec(name, **settings)
     from preflearn.models.spec import build
 
     return build(name, **settings)

@@ -55,8 +55,12 @@ def options_of(name: str) -> dict[str, Any]:
     return found
 
 
-def read_spec(path: str | Path) -> Composed:
+def read_spec(path: str | Path, **settings: Any) -> Composed:
     """The model that a YAML file describes: ``recipe: gpm`` with its options, or the parameters of `Composed`.
+
+    Args:
+        path: of the file.
+        settings: options in place of those of the file: of its recipe, or of `Composed`.
 
     Raises:
         InputError: no such file, no YAML, or an unknown recipe, part or option.
@@ -71,7 +75,7 @@ def read_spec(path: str | Path) -> Composed:
         raise InputError(f"this is no YAML: {' '.join(str(error).split())}.", path=path) from None
     if not isinstance(document, Mapping):
         raise InputError("a model is a mapping of parts.", path=path, cure="For instance `kernel: skew`.")
-    options = {str(key): _tuples(value) for key, value in document.items()}
+    options = {str(key): _tuples(value) for key, value in document.items()} | settings
     recipe = options.pop("recipe", None)
     if recipe is not None:
         return build(str(recipe), **options)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 
-from preflearn.errors import NotSupported
+from preflearn.errors import InputError, NotSupported
 
 Precision = Literal["auto", "fp32", "bf16"]
 
@@ -29,8 +29,11 @@ def autocast(precision: Precision, device: torch.device | str) -> AbstractContex
     """The context of a forward pass, for many uses: bfloat16 autocast, or nothing.
 
     Raises:
+        InputError: there is no such precision.
         NotSupported: "bf16" asked for on a GPU that only emulates it.
     """
+    if precision not in get_args(Precision):
+        raise InputError(f"there is no precision {precision!r}.", cure=f"Use one of {', '.join(get_args(Precision))}.")
     device = torch.device(device)
     if precision == "bf16" and device.type == "cuda" and not native_bf16(device):
         raise NotSupported("This GPU only emulates bfloat16: train with precision fp32 (or auto).")
