@@ -71,50 +71,45 @@ def right(model: Composed, study: Embedded, train: Mask, test: Mask) -> float:
     return study.right(model.fit(study.rows(train)).prob(study.rows(test)), test)
 
 
-class Newcomers(NamedTuple):
-    """Masks of comparisons: of people who are known, the first labels of newcomers, and what newcomers are asked."""
-
-    known: Mask
-    labelled: Mask
-    later: Mask
-    """Further labels of newcomers, about the same prompts as the first."""
-    asked: Mask
-
-
-def newcomers(study: Embedded, people: int, labels: int) -> Newcomers:
-    """The last `people` annotators are newcomers; what they are asked is about prompts that nobody has judged."""
-    train, test = study.halves()
-    new = study.annotator >= study.annotator.max() + 1 - people
-    mine = new & train
-    order = np.zeros(len(new), int)
-    for person in np.unique(study.annotator[mine]):
-        at = np.flatnonzero(mine & (study.annotator == person))
-        order[at] = np.arange(len(at))
-    return Newcomers(~new & train, mine & (order < labels), mine & (order >= labels), new & test)
-
-
 class Recovery(NamedTuple):
-    """Accuracy for newcomers of whom nothing is known, of whom a few labels are, and who were in the training data."""
+    """Accuracy that models gain by knowing people, added up over two fits that swap who is known and who is new."""
 
-    stranger: float
-    adapted: float
+    newcomers: Floats
+    """After some labels minus before, for each number of labels."""
     known: float
-
-    @property
-    def share(self) -> float:
-        """Of the known annotator's gain, how much the few labels give."""
-        return (self.adapted - self.stranger) / (self.known - self.stranger)
+    """Answered as themselves minus as strangers."""
 
 
-def recovery(model: Composed, study: Embedded, people: int, labels: int = 20) -> Recovery:
-    """How a model serves newcomers from a few labels, and how a second one that was trained on all they said does."""
-    rows = newcomers(study, people, labels)
-    asked = study.rows(rows.asked)
-    fitted = model.clone().fit(study.rows(rows.known).pruned())
-    adapted = fitted.adapt(study.rows(rows.labelled).pruned())
-    whole = model.clone().fit(study.rows(~rows.asked & study.halves()[0]).pruned())
-    found = [study.right(each.prob(asked), rows.asked) for each in (fitted, adapted, whole)]
-    return Recovery(*found)
+def recovery(model: Composed, study: Embedded, labels: Sequence[int]) -> Recovery:
+    """Fit to every other annotator and let the model learn so many labels of each of the others; then swap them.
+
+    Everyone is a newcomer of one fit and known to the other, so it does not matter who is easier to know.
+    """
+    train, test = study.halves()
+    gained, known = np.zeros(len(labels)), 0.0
+    for side in (0, 1):
+        new = study.annotator % 2 == side
+        fitted = model.clone().fit(study.rows(train & ~new).pruned())
+        for place, count in enumerate(labels):
+            taught = fitted.adapt(study.rows(first_of_each(study.annotator, train & new, count)).pruned())
+            gained[place] += _gain(fitted, taught, study, test & new)
+        known += _gain(fitted, fitted, study, test & ~new)
+    return Recovery(gained, known)
+
+
+def first_of_each(annotator: Codes, rows: Mask, count: int) -> Mask:
+    """The first `count` of the given comparisons of every annotator."""
+    keep = np.zeros(len(rows), bool)
+    for person in np.unique(annotator[rows]):
+        keep[np.flatnonzero(rows & (annotator == person))[:count]] = True
+    return keep
+
+
+def _gain(before: Composed, after: Composed, study: Embedded, rows: Mask) -> float:
+    """Accuracy of one model for the people of some comparisons, minus that of another for the same as strangers."""
+    asked = study.rows(rows)
+    strangers = asked.replace(comparisons=asked.comparisons.drop("annotator_id"))
+    return study.right(after.prob(asked), rows) - study.right(before.prob(strangers), rows)
 
 
 def with_rankings(study: Embedded, items: Codes, ranks: Codes) -> PreferenceData:

@@ -11,15 +11,17 @@ from torch import Tensor, nn
 
 from preflearn.errors import InputError
 from preflearn.models.base import Judgments, Part, PopulationModule, Shape, Taste
-from preflearn.models.batch import Batch
+from preflearn.models.batch import Batch, taken
 from preflearn.models.bounds import Count, Positive
 from preflearn.models.parts import part
-from preflearn.models.solvers.descent import descend
 
 if TYPE_CHECKING:
     from preflearn.models.network import Network
 
-_ITERATIONS = 200
+_DRAWS = 1_000
+"""At least so many draws stand for the people a newcomer may be like."""
+_BLOCK = 2_000
+"""Judgments of newcomers that are asked about all draws at once."""
 
 
 class SimplexModule(PopulationModule):
@@ -71,28 +73,46 @@ class SimplexModule(PopulationModule):
     def settle(self, network: Network, batch: Batch) -> None:
         self.mean = self.weights.mean(0)
 
+    @torch.no_grad()
     def acquaint(self, network: Network, batch: Batch, newcomers: Tensor) -> None:
-        """Learn the weights of newcomers and nothing else; without judgments they are the mean of those known."""
+        """Newcomers are taken for people like those known: their weights are the posterior mean under that prior.
+
+        Without judgments they are the mean of those known.
+        """
         dtype = self.free.dtype
-        prior = torch.log(self.mean.to(dtype).clamp(min=1e-6))
-        own = prior.repeat(len(newcomers), 1).requires_grad_()
         place = torch.full((int(newcomers.max()) + 1,), -1)
         place[newcomers] = torch.arange(len(newcomers))
-
-        def loss() -> Tensor:
-            weights = torch.softmax(own, dim=-1)
-            total = self._distance(own, prior)
-            for rows in batch.judgments():
-                taste = Taste(weights=weights[place[rows.who.annotator]])
-                total = total - (rows.weight * network.log_prob(rows, batch, taste)[:, 0]).sum()
-            return total
-
-        if batch.judgments():
-            descend([own], loss, iterations=_ITERATIONS)
+        weights = torch.softmax(self._people_like_those_known().to(dtype), dim=-1)
+        log_prob = torch.zeros(len(newcomers), len(weights), dtype=dtype)
+        count = torch.zeros(len(newcomers), dtype=torch.int64)
+        for rows in batch.judgments():
+            for some in torch.arange(len(rows)).split(_BLOCK):
+                block = taken(rows, some)
+                who = place[block.who.annotator]
+                found = network.log_prob(block, batch, Taste(weights=weights.expand(len(block), -1, -1)))
+                log_prob.index_add_(0, who, block.weight[:, None] * found)
+                count.index_add_(0, who, torch.ones_like(who))
+        stranger = torch.log(self.mean.to(dtype).clamp(min=1e-12))
+        own = torch.log((torch.softmax(log_prob, dim=-1) @ weights).clamp(min=1e-12))
+        own = torch.where(count[:, None] > 0, own, stranger)
         size = max(len(place), len(self.free))
-        table = torch.cat([self.free.detach(), prior.expand(size - len(self.free), -1) / self.scale])
-        table[newcomers] = own.detach() / self.scale
+        table = torch.cat([self.free.detach(), stranger.expand(size - len(self.free), -1) / self.scale])
+        table[newcomers] = own / self.scale
         self.free = nn.Parameter(table)
+
+    def _people_like_those_known(self) -> Tensor:
+        """Draws of W from the density of the training annotators: a normal kernel about each, with Scott's width.
+
+        The prior counts as one more person's deviation, so that few annotators do not look alike by chance.
+        """
+        known = round(float(self.scale) ** 2)
+        centre = (self.scale * self.free.detach())[:known].double()
+        centre = centre - centre.mean(-1, keepdim=True)  # a softmax does not see it
+        variance = ((centre - centre.mean(0)).square().sum(0) + self.spread**2) / known
+        width = variance.sqrt() * known ** (-1 / (self.channels + 3))
+        repeated = centre.repeat(-(-_DRAWS // known), 1)
+        generator = torch.Generator().manual_seed(0)
+        return repeated + width * torch.randn(repeated.shape, generator=generator, dtype=repeated.dtype)
 
     def _distance(self, free: Tensor, centre: Tensor) -> Tensor:
         return (free - centre).square().sum() / (2 * self.spread**2)
@@ -108,12 +128,13 @@ class Simplex(Part):
     """Every annotator mixes K prototypes in their own proportions ``w_u = softmax(W_u)``: points of an ideal-point
     kernel, or utilities of the channels of a head.
 
-    Known annotators answer by their own weights, strangers by the mean of the known. For a newcomer only W_u is
-    learned, with the prior ``W_u ~ N(log mean w, spread^2)``.
+    Known annotators answer by their own weights, strangers by the mean of the known. For a newcomer only w_u is
+    learned: it is the posterior mean where the prior is how the known are distributed (empirical Bayes), so that of
+    people in camps a few answers tell the camp.
 
     Attributes:
         prototypes: K.
-        spread: standard deviation of W_u about its centre.
+        spread: standard deviation of the W_u of known annotators about their centre.
 
     Source: PAL, Chen et al. (2024), arXiv 2406.08469 (official code: W_u ~ N(0, 1) at the start, no prior, newcomers
     start at random; the prior and the mean for strangers are ours).
