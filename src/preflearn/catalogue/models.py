@@ -32,7 +32,7 @@ register(
         family="model",
         formula="P(outcome <= m) = sigma(c_m - (r(a) - r(b)))",
         recipe=f"{_RECIPES}.strength:ordinal",
-        proof=None,
+        proof=f"{_PROOFS}.strength:graded_outcomes",
         parts=_PARTS,
     )
 )
@@ -60,7 +60,7 @@ register(
         family="model",
         formula="-log sigma(r(a) - r(b) - m)",
         recipe=f"{_RECIPES}.strength:margin_bt",
-        proof=None,
+        proof=f"{_PROOFS}.strength:margins",
         parts=_PARTS,
     )
 )
@@ -74,7 +74,7 @@ register(
         family="model",
         formula="-m log sigma(r(a) - r(b))",
         recipe=f"{_RECIPES}.strength:scaled_bt",
-        proof=None,
+        proof=f"{_PROOFS}.strength:weights_by_strength",
         parts=_PARTS,
     )
 )

@@ -232,7 +232,7 @@ register(
         family="model",
         formula="E_q log P(labels | z) - KL(q(z | answers of u) || N(0, I))",
         recipe=f"{_RECIPES}.latent:vpl",
-        proof=None,
+        proof=f"{_PROOFS}.plural:read_off",
         parts=_PARTS,
     )
 )

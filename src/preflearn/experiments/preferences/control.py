@@ -72,7 +72,7 @@ class Grid:
     limit=0.1,
     least_effect=0.02,
 )
-@averaged(8)
+@averaged(24)
 def judged_by_regret(seed: int) -> Figures:
     """A detour from a good place is worse than it looks, and its reward alone does not say so."""
     by_regret, by_return = _relative_costs(seed, of_regret=True)
@@ -87,7 +87,7 @@ def judged_by_regret(seed: int) -> Figures:
     limit=0.1,
     least_effect=0.1,
 )
-@averaged(8)
+@averaged(24)
 def judged_by_return(seed: int) -> Figures:
     """Who looks only at what happened is best modelled so."""
     by_regret, by_return = _relative_costs(seed, of_regret=False)

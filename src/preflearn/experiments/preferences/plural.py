@@ -186,6 +186,7 @@ def read_off(seed: int) -> Figures:
     least_effect=0.5,
     resolution=1e-3,
 )
+@averaged(3)
 def collapse(seed: int) -> Figures:
     """A negative result: a divergence of full weight beside a mean over comparisons leaves nobody told apart."""
     study = _opposite(seed, people=100)

@@ -27,9 +27,9 @@ CUTS = (2.0, 5.0, 9.0)
     baseline="the direction from the mean of losers to the mean of winners",
     expected=1.0,
     limit=0.1,
-    least_effect=0.1,
+    least_effect=0.05,
 )
-@averaged(8)
+@averaged(40)
 def reward_model(seed: int) -> Figures:
     """Features that vary most are not those that decide."""
     rng = np.random.default_rng([seed, 3])
@@ -169,10 +169,10 @@ def few_ratings(seed: int) -> Figures:
     claim="correlation with the true utility of what 400 ratings by 40 raters teach, each strict or lenient",
     baseline="regression that takes everyone's scale for the same",
     expected=1.0,
-    limit=0.2,
-    least_effect=0.05,
+    limit=0.05,
+    least_effect=0.02,
 )
-@averaged(6)
+@averaged(32)
 def ratings(seed: int) -> Figures:
     """A lenient rater's four is not a strict rater's four."""
     rng = np.random.default_rng([seed, 5])
