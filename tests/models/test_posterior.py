@@ -157,7 +157,7 @@ class TestRefits:
         assert all((part >= 0).all() and len(part) == 300 for part in parts)
         assert parts.epistemic.mean() > 0.002
         assert sum(part.mean() for part in parts) < np.log(2)
-        model.save(tmp_path / "model")
+        model.save(tmp_path / "model", draws=True)
         again = load(tmp_path / "model")
         np.testing.assert_allclose(again.prob_draws(asked, 4, 1), model.prob_draws(asked, 4, 1), atol=1e-12)
 

@@ -34,6 +34,9 @@ def run(
         typer.Option("--encoder", metavar="NAME", help="embedding, minilm, features, a directory or hub name; a+b."),
     ] = None,
     criterion: Annotated[str | None, typer.Option("--criterion", metavar="NAME", help="Only this criterion.")] = None,
+    draws: Annotated[
+        bool, typer.Option("--draws", help="Keep posterior draws too: for models that are not linear, 20 refits.")
+    ] = False,
     listing: Annotated[bool, typer.Option("--list", help="List the recipes; with a RECIPE its options.")] = False,
 ) -> Document:
     """Fit a preference model: what people prefer in the content itself, and how they differ."""
@@ -48,7 +51,7 @@ def run(
     opened = open_data(say, data)
     with say.working(f"fitting {recipe}"):
         model.fit(opened)
-    model.save(out, force=say.force)
+    model.save(out, force=say.force, draws=draws)
     document = _document(model, recipe, out)
     _show(say, document)
     return document

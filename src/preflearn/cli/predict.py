@@ -32,8 +32,11 @@ def run(
         probability = lenient(fitted.prob)(opened, symmetrised=symmetrised)
         outcomes = None if symmetrised else lenient(fitted.outcome_probs)(opened)
         table = write_predictions(out, opened, probability, outcomes)
+    notes: list[str] = getattr(fitted, "reservations", lambda data: [])(opened)
+    for note in notes:
+        say.warn(note)
     unanswered = table["probability"].null_count()
     say.line(f"{table.height - unanswered:,} predictions written to {out}")
     if unanswered:
         say.warn(f"{unanswered:,} comparisons have no prediction: an item in them has no strength.")
-    return {"out": str(out), "predictions": table.height - unanswered, "unanswered": unanswered}
+    return {"out": str(out), "predictions": table.height - unanswered, "unanswered": unanswered, "notes": notes}

@@ -23,7 +23,7 @@ from preflearn.models.base import OutcomePart
 from preflearn.models.batch import Batch, Ratings, Who
 from preflearn.models.network import Network
 from preflearn.models.outcomes import Comparisons
-from preflearn.models.plan import Plan, of_one_criterion
+from preflearn.models.plan import Plan
 from preflearn.models.vocabulary import Vocabulary
 from preflearn.protocols import OutcomeProbabilities, Rate
 
@@ -238,8 +238,7 @@ class Answers:
         self._fitted()
         if not self.network_.personal:
             raise NotSupported("this model treats everyone alike, so there is nothing to learn about one person.")
-        if not self.plan_.many_criteria or self.criterion is not None:
-            labelled = of_one_criterion(labelled, self.plan_.tables, self.criterion)
+        labelled = self.plan_.of_criterion(labelled, self.criterion)
         tables = [table for table in self.plan_.tables if labelled.height(table)]
         newcomers = self._newcomers(labelled, tables)
         adapted = copy.copy(self)

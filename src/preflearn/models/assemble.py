@@ -236,9 +236,21 @@ def _kept(frame: pl.DataFrame, keep: Rows) -> pl.DataFrame:
 def _frame(data: PreferenceData, table: str, vocabulary: Vocabulary, names: Sequence[str]) -> pl.DataFrame:
     """The named columns of a table (null where not recorded) with annotator, prompt and code columns beside them."""
     wanted = {"__annotator": f"{table}.annotator_id", "__prompt": "prompt_id", "__context": f"{table}.context"}
+    absent = {f"__{alias}" for alias, name in vocabulary.names.items() if not recorded(data, table, name)}
     wanted |= {f"__{alias}": qualified(table, name) for alias, name in vocabulary.names.items()}
-    attached = attach(data, table, wanted).select(list(wanted)).collect()
+    found = {alias: name for alias, name in wanted.items() if alias not in absent}
+    nothing = [pl.lit(None, pl.String).alias(alias) for alias in absent]
+    attached = attach(data, table, found).with_columns(nothing).select(list(wanted)).collect()
     return pl.concat([data.select(table, list(names)).collect(), attached], how="horizontal")
+
+
+def recorded(data: PreferenceData, table: str, name: str) -> bool:
+    """Whether a column that a model looks at is anywhere in the data: a fitted model answers without it too."""
+    name = qualified(table, name)
+    holder, dot, column = name.rpartition(".")
+    everywhere = (table, "annotators", "prompts", "criteria", "responses")
+    tables = (holder.rpartition(".")[2],) if dot else everywhere
+    return holder in ("a", "b") or any(column in data.columns(each) for each in tables)
 
 
 def _who(source: _Source, frame: pl.DataFrame, table: str) -> Who:

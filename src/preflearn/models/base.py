@@ -70,6 +70,11 @@ class Part:
         """Code columns wanted in `Who.columns`: alias -> name of a column of any table."""
         return {}
 
+    def tells_criteria(self) -> tuple[str, ...]:
+        """Tables whose judgments this part takes differently by their criterion."""
+        told = any(name.rpartition(".")[2] == "criterion_id" for name in self.columns().values())
+        return ("comparisons", "ratings", "rankings") if told else ()
+
     def attributes(self) -> tuple[str, ...]:
         """Columns of annotators wanted in `Batch.attributes`: numbers as they are, classes as indicators."""
         return ()

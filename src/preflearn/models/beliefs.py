@@ -73,14 +73,24 @@ class Beliefs(Answers):
         self._posterior, self._training = posterior, None
 
     @property
+    def posterior_is_work(self) -> bool:
+        """Whether the posterior would still have to be found by refits."""
+        if self._posterior is not None or self._training is None:
+            return False
+        network, batch, tuned_on = self._training
+        if batch is None:
+            return False
+        return network.learns and (tuned_on is not None or not is_linear(network, batch))
+
+    @property
     def posterior_(self) -> Posterior:
         """The posterior of the parameters: Laplace's for linear heads, else from refits (see `models.posterior`).
 
-        Refits take about as long as the fit. They are made when somebody first asks, or the model is saved; until then
-        the model keeps its training judgments.
+        Refits take about as long as the fit. They are made when somebody first asks, or when the model is saved with
+        ``draws=True``; until then the model keeps its training judgments.
 
         Raises:
-            NotComputable: the data leaves parameters undetermined.
+            NotComputable: the data leaves parameters undetermined, or the model was stored without refits.
         """
         self._fitted()
         for part in (self.plan_.fitting, *self.network_.outcomes):
@@ -88,7 +98,10 @@ class Beliefs(Answers):
                 raise NotComputable(f"there is no posterior: {part.unsettled}.")
         if self._posterior is None:
             if self._training is None:
-                raise NotComputable("the model was stored without a posterior, and its training judgments are gone.")
+                raise NotComputable(
+                    "the model was stored without a posterior, and its training judgments are gone. Fit it again and "
+                    "keep one: save(path, draws=True), or `preflearn fit --draws`."
+                )
             network, batch, tuned_on = self._training
             if batch is None:
                 assert network.information is not None

@@ -31,7 +31,7 @@ from preflearn.models.fitting.linear import scales_itself
 from preflearn.models.fitting.ridge import Curve, choose_ridge
 from preflearn.models.network import Network
 from preflearn.models.parts import Kind, check_part, from_spec
-from preflearn.models.plan import Plan, needed_responses, of_one_criterion, shape_of
+from preflearn.models.plan import Plan, needed_responses, shape_of
 from preflearn.models.scaling import divided, moments, prompts_standardised, standardised
 from preflearn.models.vocabulary import learn
 
@@ -155,8 +155,7 @@ class Composed(Beliefs):
             InputError: the data lacks something a part needs (said before any work), or nothing is left to learn from.
         """
         plan = self.resolved()
-        if not plan.many_criteria or self.criterion is not None:
-            data = of_one_criterion(data, plan.tables, self.criterion)
+        data = plan.of_criterion(data, self.criterion)
         plan.check(data)
         plan.resolve(data)
         self.plan_ = plan
@@ -182,6 +181,7 @@ class Composed(Beliefs):
         network.settle(batch)
         self.network_ = network.double().eval()
         self._keep(self.network_, batch, data if tuned else None)
+        self.criteria_ = plan.criteria(data)
         self.left_out_ = dict(assembled.left_out)
         self.notes_ = [*notes, *self.report_.notes, *network.population.notes()]
         self.version_ = __version__
@@ -282,17 +282,37 @@ class Composed(Beliefs):
         controls = controls_of(data, asked, needed) if asked else None
         return Features(encoded.responses, encoded.prompts, controls, contexts)
 
+    criteria_: Mapping[str, Sequence[str]] = {}
+
+    def reservations(self, data: PreferenceData, table: str = "comparisons") -> list[str]:
+        """What a user should know before believing the answers to these judgments, as sentences; [] = nothing.
+
+        Annotators that the model does not know, columns and attributes it looks at that are not recorded here, and
+        judgments on another criterion than it learned: all are answered by the fallback that the population documents.
+        """
+        from preflearn.models.reservations import reservations
+
+        self._fitted()
+        return reservations(self, data, table)
+
     # -- on disk -------------------------------------------------------------------------------------------------------
 
-    def save(self, path: str | Path, *, force: bool = False) -> None:
+    def save(self, path: str | Path, *, force: bool = False, draws: bool = False) -> None:
         """Write the fitted model as a directory (JSON and safetensors); `preflearn.models.load` reads it.
+
+        Args:
+            path: of the directory.
+            force: replace what is there.
+            draws: make the refits behind `prob_draws` and `uncertainty` (they take about as long as the fit) where they
+                were not made yet. A posterior that was asked for before, or costs next to nothing (linear heads over
+                differences), is always kept; a model that was stored without one says so when asked.
 
         Raises:
             InputError: not fitted, a part that no file can hold, or the directory is not empty.
         """
         from preflearn.models.saved import save
 
-        save(self, Path(path), force=force)
+        save(self, Path(path), force=force, draws=draws)
 
 
 def _check_answers(assembled: Assembled) -> None:

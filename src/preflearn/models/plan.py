@@ -19,6 +19,8 @@ from preflearn.models.outcomes import Choice
 from preflearn.models.vocabulary import Vocabulary
 
 Floats = npt.NDArray[np.float64]
+OVERALL = "overall"
+"""What a judgment without a criterion is about."""
 _ITEMS = {"comparisons": ("response_a", "response_b"), "ratings": ("response_id",), "rankings": ("responses",)}
 
 
@@ -67,10 +69,27 @@ class Plan:
         """Names of nuisance covariates of responses."""
         return tuple(dict.fromkeys(name for each in self.everything for name in each.controls()))
 
-    @property
-    def many_criteria(self) -> bool:
-        """Whether the model tells criteria apart."""
-        return any(name.rpartition(".")[2] == "criterion_id" for name in self.columns().values())
+    def of_criterion(self, data: PreferenceData, criterion: str | None) -> PreferenceData:
+        """The data with judgments of one criterion only in every table whose criteria no part tells apart.
+
+        A criterion that is named, of a model that tells all apart, leaves only the judgments on it.
+
+        Raises:
+            InputError: see `of_one_criterion`.
+        """
+        return of_one_criterion(data, self._alike() or (self.tables if criterion is not None else ()), criterion)
+
+    def criteria(self, data: PreferenceData) -> dict[str, tuple[str, ...]]:
+        """Criteria of the judgments of every table whose criteria no part tells apart."""
+        found = {}
+        for table in self._alike():
+            names = data.select(table, ["criterion_id"]).collect()["criterion_id"].cast(pl.String).fill_null(OVERALL)
+            found[table] = tuple(sorted(names.unique()))
+        return found
+
+    def _alike(self) -> list[str]:
+        told = {table for each in self.everything for table in each.tells_criteria()}
+        return [table for table in self.tables if table not in told]
 
     def check(self, data: PreferenceData) -> None:
         """Raise `InputError` where the data lacks what the model needs; nothing has been computed yet."""
@@ -157,6 +176,8 @@ def needed_responses(data: PreferenceData, tables: Sequence[str]) -> npt.NDArray
 def of_one_criterion(data: PreferenceData, tables: Sequence[str], criterion: str | None) -> PreferenceData:
     """The judgments of one criterion in these tables; all of them where only one is recorded.
 
+    A judgment without a criterion is on "overall", as in a table without the column.
+
     Raises:
         InputError: the criterion does not occur, or several do and none was chosen.
     """
@@ -164,12 +185,13 @@ def of_one_criterion(data: PreferenceData, tables: Sequence[str], criterion: str
         if not data.height(table):
             continue
         if "criterion_id" not in data.columns(table):
-            if criterion not in (None, "overall"):
+            if criterion not in (None, OVERALL):
                 raise InputError(
                     f"no judgment is on the criterion {criterion!r}: none is recorded.", column=f"{table}.criterion_id"
                 )
             continue
-        known = sorted(str(name) for name in data.table(table)["criterion_id"].drop_nulls().unique().cast(pl.String))
+        recorded = data.table(table)["criterion_id"].cast(pl.String).fill_null(OVERALL)
+        known = sorted(recorded.unique())
         if criterion is None:
             if len(known) > 1:
                 raise InputError(
@@ -184,5 +206,5 @@ def of_one_criterion(data: PreferenceData, tables: Sequence[str], criterion: str
                 column=f"{table}.criterion_id",
                 cure=f"There are: {', '.join(known[:8]) or 'none'}.",
             )
-        data = data.where(table, pl.col("criterion_id").cast(pl.String) == criterion)
+        data = data.where(table, pl.col("criterion_id").cast(pl.String).fill_null(OVERALL) == criterion)
     return data

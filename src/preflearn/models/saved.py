@@ -28,7 +28,7 @@ NAME, TENSORS, BACKBONE = "model.json", "tensors.safetensors", "backbone"
 _PARTS = ("head", "kernel", "population", "noise", "outcomes", "fitting")
 
 
-def save(model: Composed, path: Path, *, force: bool = False) -> None:
+def save(model: Composed, path: Path, *, force: bool = False, draws: bool = False) -> None:
     """Write a fitted model; see `Composed.save`."""
     if not hasattr(model, "network_"):
         raise InputError("the model is not fitted.", cure="Call fit(data) first.")
@@ -55,12 +55,14 @@ def save(model: Composed, path: Path, *, force: bool = False) -> None:
         "ridge": model.ridge_,
         "ridge_curve": model.ridge_curve_,
         "left_out": model.left_out_,
+        "criteria": {table: list(names) for table, names in model.criteria_.items()},
         "notes": model.notes_,
     }
     tensors = {f"network.{key}": value.numpy() for key, value in model.network_.state_dict().items()}
     tensors |= {f"vocabulary.{key}": value for key, value in arrays.items()}
     try:
-        tensors |= {f"posterior.{key}": value for key, value in model.posterior_.factors.items()}
+        if draws or not model.posterior_is_work:
+            tensors |= {f"posterior.{key}": value for key, value in model.posterior_.factors.items()}
     except NotComputable as reason:
         document["notes"] = [*model.notes_, f"No posterior: {reason}"]
     if model.training_fingerprints_ is not None:
@@ -117,6 +119,7 @@ def _restored(place: Path, document: dict[str, Any], tensors: dict[str, Any]) ->
     model.report_ = Report(**document["report"])
     model.ridge_, model.ridge_curve_ = document["ridge"], tuple(map(tuple, document["ridge_curve"]))
     model.left_out_, model.notes_ = document["left_out"], document["notes"]
+    model.criteria_ = document.get("criteria", {})
     model.version_ = document["version"]
     model.training_fingerprints_ = tensors.get("training_fingerprints")
     factors = {key.partition(".")[2]: value for key, value in tensors.items() if key.startswith("posterior.")}

@@ -207,6 +207,9 @@ class GaussianRating(OutcomePart):
     def columns(self) -> Mapping[str, str]:
         return {"criterion": "criterion_id"} if self.per_criterion else {}
 
+    def tells_criteria(self) -> tuple[str, ...]:
+        return ("ratings",) if self.per_criterion else ()
+
     def check(self, data: PreferenceData) -> None:
         check_direction(data)
         if not data.select("ratings", ["value"]).collect()["value"].drop_nulls().len():

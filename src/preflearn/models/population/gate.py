@@ -183,6 +183,10 @@ class Gate(Part):
     def columns(self) -> Mapping[str, str]:
         return {"criterion": "criterion_id"} if self.by_criterion else {}
 
+    def tells_criteria(self) -> tuple[str, ...]:
+        """Ratings: each is of the channel of its criterion. Comparisons all teach the one gate."""
+        return ("ratings",) if self.by_criterion else ()
+
     def check(self, data: PreferenceData) -> None:
         tables = ("comparisons", "ratings", "rankings")
         if self.on == "context" and not any(
