@@ -46,7 +46,7 @@ register(
         family="model",
         formula="r(x, y) = beta log(pi(y | x) / pi_ref(y | x)), beta learned",
         recipe=f"{_RECIPES}.trajectories:implicit_reward",
-        proof=None,
+        proof=f"{_PROOFS}.control:log_ratios",
         parts=_PARTS,
     )
 )
