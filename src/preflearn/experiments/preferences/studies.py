@@ -71,6 +71,21 @@ def right(model: Composed, study: Embedded, train: Mask, test: Mask) -> float:
     return study.right(model.fit(study.rows(train)).prob(study.rows(test)), test)
 
 
+class Newcomers(NamedTuple):
+    """Masks of comparisons: of people who are known, the first labels of newcomers, and what newcomers are asked."""
+
+    known: Mask
+    labelled: Mask
+    asked: Mask
+
+
+def newcomers(study: Embedded, people: int, labels: int) -> Newcomers:
+    """The last `people` annotators are newcomers; what they are asked is about prompts that nobody has judged."""
+    train, test = study.halves()
+    new = study.annotator >= study.annotator.max() + 1 - people
+    return Newcomers(~new & train, first_of_each(study.annotator, new & train, labels), new & test)
+
+
 class Recovery(NamedTuple):
     """Accuracy that models gain by knowing people, added up over two fits that swap who is known and who is new."""
 
