@@ -47,6 +47,8 @@ _CATALOGUES = (
     "preflearn.catalogue.models_people",
     "preflearn.catalogue.models_plural",
     "preflearn.catalogue.models_control",
+    "preflearn.catalogue.models_noise",
+    "preflearn.catalogue.models_combined",
 )
 """Modules of plain data that call `register`."""
 

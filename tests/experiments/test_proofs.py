@@ -21,6 +21,7 @@ from preflearn.experiments import run as runner
 from preflearn.experiments import tolerance as freezing
 from preflearn.experiments.proof import Measurement, judged, proof_of
 from preflearn.experiments.tolerance import LEVEL, MIN_SEEDS, freeze, from_runs, prediction_bounds, read_tolerance
+from preflearn.models.recipes import RECIPES
 
 PROVED = [entry for entry in registry.methods() if entry.proof is not None]
 QUICK = ("bradley_terry", "davidson", "rao_kupper", "position_effect", "style_control", "inverse_propensity")
@@ -103,6 +104,10 @@ def test_every_entry_is_whole(entry: registry.Method) -> None:
 
 def test_every_tolerance_belongs_to_an_entry() -> None:
     assert {path.stem for path in freezing.FOLDER.glob("*.json")} == {entry.key for entry in PROVED}
+
+
+def test_every_recipe_has_an_entry() -> None:
+    assert {entry.recipe for entry in registry.recipes().values()} == set(RECIPES.values())
 
 
 @pytest.mark.parametrize("key", QUICK)

@@ -86,8 +86,50 @@ register(
         year=2024,
         reference="arXiv 2406.08469",
         family="model",
-        formula="max over w_u on the simplex of the likelihood of u's labels, everything else frozen",
+        formula="w_u = E(w | labels of u), the prior of w being how known people are distributed",
         recipe="preflearn.models.population.simplex:Simplex",
+        proof=None,
+        parts=_PARTS,
+    )
+)
+register(
+    Method(
+        key="adapt_pal_between",
+        title="Newcomers from few answers: people anywhere between two tastes",
+        authors="Chen, Chen, Rege, Vinayak",
+        year=2024,
+        reference="arXiv 2406.08469",
+        family="model",
+        formula="w_u = E(w | labels of u), the prior of w being how known people are distributed",
+        recipe="preflearn.models.population.simplex:Simplex",
+        proof=None,
+        parts=_PARTS,
+    )
+)
+register(
+    Method(
+        key="adapt_offsets",
+        title="Newcomers from few answers: an offset of their own",
+        authors="Movva, Milli, Min, Pierson",
+        year=2025,
+        reference="arXiv 2510.26202",
+        family="model",
+        formula="max over delta of log P(labels of u | w + delta) - delta' T^-1 delta / 2, T learned from known people",
+        recipe="preflearn.models.population.offsets:Offsets",
+        proof=None,
+        parts=_PARTS,
+    )
+)
+register(
+    Method(
+        key="adapt_vpl",
+        title="Newcomers from few answers: read by an encoder",
+        authors="Poddar, Wan, Ivison, Gupta, Jaques",
+        year=2024,
+        reference="arXiv 2408.10075",
+        family="model",
+        formula="P(a beats b | u) = E sigma(r(a, z) - r(b, z)), z ~ q(z | labels of u)",
+        recipe="preflearn.models.population.amortised:Amortised",
         proof=None,
         parts=_PARTS,
     )

@@ -76,7 +76,6 @@ def rates(seed: int) -> Figures:
     limit=0.08,
     least_effect=0.008,
 )
-@averaged(4)
 @averaged(10)
 def known_flips(seed: int) -> Figures:
     """Inside the likelihood a flipped label that contradicts everything loses its pull."""
@@ -93,7 +92,6 @@ def known_flips(seed: int) -> Figures:
     limit=0.01,
     least_effect=0.005,
 )
-@averaged(4)
 @averaged(10)
 def smoothing(seed: int) -> Figures:
     """A negative result: smoothing changes the scale of a linear utility and hardly its direction."""
@@ -108,7 +106,6 @@ def smoothing(seed: int) -> Figures:
     limit=0.015,
     least_effect=0.003,
 )
-@averaged(4)
 @averaged(10)
 def unbiased(seed: int) -> Figures:
     """A negative result: unbiased is not efficient."""
