@@ -32,7 +32,7 @@ register(
         family="model",
         formula="P(a beats b) = sigma(regret(b) - regret(a)), regret = V*(s_0) - sum_t r_t - V*(s_T)",
         recipe=f"{_RECIPES}.trajectories:regret",
-        proof=None,
+        proof=f"{_PROOFS}.control:judged_by_regret",
         parts=_PARTS,
     )
 )
