@@ -9,6 +9,7 @@ import torch
 
 from preflearn.errors import NotComputable
 from preflearn.models import Composed, load
+from preflearn.models import posterior as posteriors
 from preflearn.models.fitting.linear import linear_of
 from preflearn.models.population import Mixture
 from preflearn.models.posterior import by_refits, posterior_of
@@ -241,3 +242,63 @@ def test_predictions_are_calibrated():
     place = np.minimum((10 * p).astype(int), 9)
     error = sum(abs((won - p)[place == k].sum()) for k in range(10)) / len(p)
     assert error < 0.02
+
+
+class TestSeveralOptima:
+    """Two camps of equal size that want opposite things: who of them errs is a matter of taste."""
+
+    @staticmethod
+    def camps(right):
+        w = np.random.default_rng(2).standard_normal(4)
+        camp = np.where(np.arange(12) < right, 2.0, -2.0)
+        return embedded(
+            lambda a, b, who, prompt: camp[who] * ((a - b) @ w), features=4, annotators=12, votes=20, prompts=40, seed=2
+        ).data
+
+    def refitted(self, data, seed=0):
+        part = {"reliability": {"prior": (1.1, 1.0)}}
+        model = Composed(noise=(part,), encoder="embedding", fitting={"full_batch": {"iterations": 100}}).fit(data)
+        return model, by_refits(model.network_, model._training.batch, seed, refits=12)
+
+    @pytest.mark.parametrize("right", [6, 11])
+    def test_refits_stay_near_the_fit(self, right):
+        """The prior of a reliability pulls with a bounded force: shifts of it must not win against that."""
+        model, found = self.refitted(self.camps(right))
+        weights = model.network_.head.last.weight.detach().numpy()
+        spread = np.sqrt((found.factors["head.layers.weight"] ** 2).sum(0))
+        assert found.notes == () and np.linalg.norm(spread) < 0.5 * np.linalg.norm(weights)
+        assert np.sqrt((found.factors["noises.0.log_odds"] ** 2).sum(0)).max() < 10
+
+    def test_mirror_images_are_another_optimum(self, monkeypatch):
+        model, _ = self.refitted(self.camps(6))
+        network, batch = model.network_, model._training.batch.to(torch.float64)
+        learned = {name: p for name, p in network.named_parameters() if p.requires_grad}
+        fitted = {name: p.detach().clone() for name, p in learned.items()}
+        at_fit = posteriors._total(network, batch, 0)
+
+        def behind(factor):
+            with torch.no_grad():
+                for name, p in learned.items():
+                    p.copy_(factor * fitted[name])
+            return posteriors._behind_a_ridge(network, batch, 0, learned, fitted, at_fit)
+
+        assert behind(-1.0) and not behind(1.2) and not behind(1.0)
+        behind(1.0)
+        # Refits that begin elsewhere end elsewhere: they are left out and counted.
+        find, count = posteriors.minimise, iter(range(100))
+
+        def sometimes_mirrored(parameters, value, **options):
+            parameters = list(parameters)
+            if next(count) % 3 == 0:
+                with torch.no_grad():
+                    for p in parameters:
+                        p.neg_()
+            return find(parameters, value, **options)
+
+        monkeypatch.setattr(posteriors, "minimise", sometimes_mirrored)
+        found = by_refits(network, batch, 0, refits=9)
+        assert "3 of 9 refits ended in another optimum" in found.notes[0]
+        assert found.rank == 6
+        monkeypatch.setattr(posteriors, "_behind_a_ridge", lambda *_: True)
+        with pytest.raises(NotComputable, match="do not determine"):
+            by_refits(network, batch, 0, refits=3)

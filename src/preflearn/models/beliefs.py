@@ -48,6 +48,7 @@ class Beliefs(Answers):
 
     posterior: Literal["model", "sandwich"]
     seed: int
+    notes_: list[str]
     _posterior: Posterior | None = None
     _training: _Training | None = None
 
@@ -111,6 +112,7 @@ class Beliefs(Answers):
                 clusters = _annotators(batch) if self.posterior == "sandwich" else None
                 self._posterior = posterior_of(network, batch, self.seed, clusters=clusters)
             self._training = None
+            self.notes_ = [*self.notes_, *self._posterior.notes]
         return self._posterior
 
     def prob_draws(self, data: PreferenceData, n: int, seed: int) -> Floats:

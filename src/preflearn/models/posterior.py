@@ -17,7 +17,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from scipy.linalg import cho_solve, cholesky, solve_triangular
-from torch import Tensor
+from torch import Tensor, nn
+from torch.func import functional_call
 
 from preflearn.choice.arrays import segment_sum
 from preflearn.errors import NotComputable
@@ -34,6 +35,8 @@ Codes = npt.NDArray[np.integer]
 REFITS = 20
 """Refits of networks that are not linear."""
 _ITERATIONS = 40
+_RIDGE = 2.0
+"""Nats by which the objective half way between two fits must lie above both for them to be two optima."""
 _AT_ONCE = 2**24
 """Numbers of cluster scores held at once."""
 
@@ -46,9 +49,11 @@ class Posterior:
 
     Attributes:
         factors: name of a parameter -> [k, *shape].
+        notes: sentences a user should read before believing it.
     """
 
     factors: Mapping[str, npt.NDArray[np.floating]]
+    notes: tuple[str, ...] = ()
 
     @property
     def rank(self) -> int:
@@ -156,6 +161,9 @@ def by_refits(
     exponential for a single judgment, and every prior is shifted by a draw of its own width. With a normal likelihood
     and prior the refits are draws from the posterior; in large samples they are in general.
 
+    Where the likelihood has several optima (mirror images of two camps) a refit may end in another one. What lies
+    between them is no draw of anything: such refits are left out and counted in the notes.
+
     Args:
         network, batch, seed: see `posterior_of`.
         clusters: judgments of one cluster share a weight.
@@ -169,23 +177,25 @@ def by_refits(
     again = copy.deepcopy(network).to(data.x.dtype).train(network.training)
     learned = {name: p for name, p in again.named_parameters() if p.requires_grad}
     fitted = {name: p.detach().clone() for name, p in learned.items()}
-    widths = _prior_widths(again, learned)
+    widths, prior = _prior_widths(again, learned), _Prior(again)
     random = np.random.default_rng([seed, 32_452_843])
     place, shape = _units(again, data, clusters)
     total = sum(float(rows.weight.sum()) for rows in data.judgments())
     goal = 0.02 / math.sqrt(total)  # deviations make gradients of the order of 1 / sqrt(total)
     ends: dict[str, list[Tensor]] = {name: [] for name in learned}
+    at_fit = _total(again, data, seed)
+    strayed: list[bool] = []
     for _ in range(refits):
         factor = torch.from_numpy((random.gamma(shape) / shape)[place])
-        pulls = {name: width * torch.from_numpy(random.standard_normal(width.shape)) for name, width in widths.items()}
+        shifts = {name: torch.from_numpy(random.standard_normal(width.shape)) * width for name, width in widths.items()}
 
-        def value(factor: Tensor = factor, pulls: Mapping[str, Tensor] = pulls) -> Tensor:
+        def value(factor: Tensor = factor, shifts: Mapping[str, Tensor] = shifts) -> Tensor:
             torch.default_generator.manual_seed(seed)  # latent tastes, where they are drawn, are the same each time
             cost = again.objective(data)
-            loss = (factor * cost.per_unit.double()).sum() + cost.extra + cost.penalty
-            for name, pull in pulls.items():
-                loss = loss + (pull * (learned[name] - fitted[name])).sum()
-            return loss / cost.weight
+            # A pull by a constant force instead would win against priors whose own force is bounded.
+            moved = {f"network.{name}": learned[name] + shift for name, shift in shifts.items()}
+            penalty: Tensor = functional_call(prior, moved, ())
+            return ((factor * cost.per_unit.double()).sum() + cost.extra + penalty) / cost.weight
 
         with torch.no_grad():
             for name, p in learned.items():
@@ -194,11 +204,56 @@ def by_refits(
             minimise(learned.values(), value, tolerance=goal, max_iterations=_ITERATIONS)
         for name, p in learned.items():
             ends[name].append(p.detach().clone())
+        strayed.append(_behind_a_ridge(again, data, seed, learned, fitted, at_fit))
+    kept = ~torch.tensor(strayed)
+    notes: tuple[str, ...] = ()
+    if bool((~kept).any()):
+        notes = (
+            f"{int((~kept).sum())} of {refits} refits ended in another optimum than the fit: the judgments do not say "
+            "which is right, and draws and uncertainty are those around the fit alone.",
+        )
+    if int(kept.sum()) < 2:
+        raise NotComputable(
+            f"of {refits} refits to reweighted judgments {int((~kept).sum())} ended in another optimum than the fit, "
+            "so there is no spread around it. The judgments do not determine this model."
+        )
     factors = {}
     for name, values in ends.items():
-        found = torch.stack(values)
-        factors[name] = ((found - found.mean(0)) / math.sqrt(refits - 1)).numpy()
-    return Posterior(factors)
+        found = torch.stack(values)[kept]
+        factors[name] = ((found - found.mean(0)) / math.sqrt(len(found) - 1)).numpy()
+    return Posterior(factors, notes)
+
+
+@torch.no_grad()
+def _total(network: Network, batch: Batch, seed: int) -> float:
+    """The objective on the judgments as they are, in nats."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        cost = network.objective(batch)
+    return float(cost.per_unit.double().sum() + cost.extra + cost.penalty)
+
+
+@torch.no_grad()
+def _behind_a_ridge(
+    network: Network,
+    batch: Batch,
+    seed: int,
+    learned: Mapping[str, Tensor],
+    fitted: Mapping[str, Tensor],
+    at_fit: float,
+) -> bool:
+    """Whether the way from the fit to where the network is now leads over a ridge; the network comes back as it is.
+
+    Inside one optimum the objective half way is a quarter of the way up. Above both ends it is a ridge between two.
+    """
+    there = {name: p.detach().clone() for name, p in learned.items()}
+    at_end = _total(network, batch, seed)
+    for name, p in learned.items():
+        p.copy_((there[name] + fitted[name]) / 2)
+    half_way = _total(network, batch, seed)
+    for name, p in learned.items():
+        p.copy_(there[name])
+    return half_way > max(at_fit, at_end) + _RIDGE
 
 
 def _units(network: Network, batch: Batch, clusters: Codes | None) -> tuple[Codes, Floats]:
@@ -218,7 +273,10 @@ def _units(network: Network, batch: Batch, clusters: Codes | None) -> tuple[Code
 
 
 def _prior_widths(network: Network, learned: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Standard deviations of the draws that shift the (diagonal) log-priors: roots of their second derivatives."""
+    """Standard deviations of the (diagonal) priors, by which draws shift them: from second derivatives at the fit.
+
+    0 where a prior is flat: it has no place that could be shifted.
+    """
     if not network.penalty().requires_grad:
         return {}
     step, values = 0.01, list(learned.values())
@@ -234,8 +292,20 @@ def _prior_widths(network: Network, learned: Mapping[str, Tensor]) -> dict[str, 
     widths = {}
     for name, up, down in zip(learned, *slopes):
         if up is not None and down is not None:
-            widths[name] = ((up - down) / (2 * step)).clamp(min=0).sqrt()
+            precision = ((up - down) / (2 * step)).clamp(min=0)
+            widths[name] = torch.where(precision > 0, precision.clamp(min=1e-12).rsqrt(), 0.0)
     return widths
+
+
+class _Prior(nn.Module):
+    """The negative log-prior of a network as a function of its parameters, for `functional_call`."""
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self) -> Tensor:
+        return self.network.penalty()
 
 
 def _cholesky(information: Information) -> Floats:

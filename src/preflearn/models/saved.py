@@ -63,6 +63,7 @@ def save(model: Composed, path: Path, *, force: bool = False, draws: bool = Fals
     try:
         if draws or not model.posterior_is_work:
             tensors |= {f"posterior.{key}": value for key, value in model.posterior_.factors.items()}
+        document["notes"] = model.notes_
     except NotComputable as reason:
         document["notes"] = [*model.notes_, f"No posterior: {reason}"]
     if model.training_fingerprints_ is not None:
