@@ -40,7 +40,30 @@ class Answers:
     network_: Network
     vocabulary_: Vocabulary
     plan_: Plan
-    training_fingerprints_: npt.NDArray[np.uint64] | None
+    _learned_from: tuple[tuple[PreferenceData, npt.NDArray[np.int64]], ...] = ()
+    _fingerprints: npt.NDArray[np.uint64] | None = None
+
+    @property
+    def training_fingerprints_(self) -> npt.NDArray[np.uint64] | None:
+        """Fingerprints of the comparisons learned from, sorted; None: there are none. Computed when first asked."""
+        for data, rows in self._learned_from:
+            learned = np.unique(row_fingerprints(data.replace(comparisons=data.comparisons[rows.tolist()])))
+            known = self._fingerprints
+            self._fingerprints = learned if known is None else np.union1d(known, learned)
+        self._learned_from = ()
+        return self._fingerprints
+
+    def _learn_from(self, data: PreferenceData, assembled: Assembled) -> None:
+        """Keep what is needed to recognise these comparisons."""
+        if "comparisons" in assembled.rows:
+            light = data.replace(responses=data.responses.drop("embedding", strict=False))
+            self._learned_from += ((light, assembled.rows["comparisons"]),)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Fingerprints instead of the data they are computed from."""
+        if self._learned_from:
+            self._fingerprints = self.training_fingerprints_
+        return self.__dict__
 
     def _fitted(self) -> None:
         if not hasattr(self, "network_"):
@@ -254,10 +277,8 @@ class Answers:
             need_prompts=self.plan_.prompts,
             dtype=torch.float64,
         )
-        batch, learned = assembled.batch, fingerprints(labelled, assembled)
-        if learned is not None:
-            before = self.training_fingerprints_
-            adapted.training_fingerprints_ = learned if before is None else np.union1d(before, learned)
+        batch = assembled.batch
+        adapted._learn_from(labelled, assembled)
         places: Tensor = torch.arange(len(known), len(known) + len(newcomers))
         if len(newcomers):
             batch = adapted.network_.relabelled(batch)
@@ -288,14 +309,6 @@ class Answers:
                 cure="Fit again with all their judgments, or give only those of new people.",
             )
         return names
-
-
-def fingerprints(data: PreferenceData, assembled: Assembled) -> npt.NDArray[np.uint64] | None:
-    """Fingerprints of the comparisons that are learned from, sorted; None where there are none."""
-    if "comparisons" not in assembled.rows:
-        return None
-    rows = assembled.rows["comparisons"].tolist()
-    return np.unique(row_fingerprints(data.replace(comparisons=data.comparisons[rows])))
 
 
 def sides(outcomes: Sequence[str]) -> tuple[list[int], list[int]]:

@@ -17,7 +17,6 @@ from preflearn._version import __version__
 from preflearn.backbones import Tunable, encoder_of
 from preflearn.data import PreferenceData
 from preflearn.errors import InputError, NotComputable
-from preflearn.models.answers import fingerprints
 from preflearn.models.assemble import Assembled, Contexts, Features, assemble
 from preflearn.models.base import Part
 from preflearn.models.batch import Batch
@@ -181,11 +180,12 @@ class Composed(Beliefs):
         network.settle(batch)
         self.network_ = network.double().eval()
         self._keep(self.network_, batch, data if tuned else None)
-        self.criteria_ = plan.criteria(data)
         self.left_out_ = dict(assembled.left_out)
+        self.criteria_ = plan.criteria(data)
         self.notes_ = [*notes, *self.report_.notes, *network.population.notes()]
         self.version_ = __version__
-        self.training_fingerprints_ = fingerprints(data, assembled)
+        self._learned_from, self._fingerprints = (), None
+        self._learn_from(data, assembled)
         return self
 
     def _choose_ridge(self, network: Network, batch: Batch, fitting: Any) -> list[str]:

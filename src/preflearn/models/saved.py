@@ -122,7 +122,7 @@ def _restored(place: Path, document: dict[str, Any], tensors: dict[str, Any]) ->
     model.left_out_, model.notes_ = document["left_out"], document["notes"]
     model.criteria_ = document.get("criteria", {})
     model.version_ = document["version"]
-    model.training_fingerprints_ = tensors.get("training_fingerprints")
+    model._fingerprints = tensors.get("training_fingerprints")
     factors = {key.partition(".")[2]: value for key, value in tensors.items() if key.startswith("posterior.")}
     model.restored(Posterior(factors) if factors or not network.learns else None)
     return model

@@ -17,7 +17,7 @@ _ROWS = 2_048
 
 
 def moments(x: Matrix, rows: npt.NDArray[np.bool_]) -> tuple[Floats, Floats]:
-    """Mean and standard deviation of columns over some rows, in float64; 1 where a column does not vary.
+    """Mean and standard deviation of columns over some rows, in float64 by pieces; 1 where a column does not vary.
 
     Args:
         x: [m, d]; never copied whole.
@@ -27,13 +27,16 @@ def moments(x: Matrix, rows: npt.NDArray[np.bool_]) -> tuple[Floats, Floats]:
     count, width = len(places), x.shape[1]
     every = count == len(x)
     # Squares are taken about the first row: about 0 they would cancel where columns lie far from it.
-    about = x[places[0]].astype(np.float64) if count else np.zeros(width)
+    about = x[places[0]].copy() if count else np.zeros(width, x.dtype)
     total, squares = np.zeros(width), np.zeros(width)
+    shifted = np.empty((min(_ROWS, count), width), x.dtype)
     for start in range(0, count, _ROWS):
         part = x[start : start + _ROWS] if every else x[places[start : start + _ROWS]]
-        shifted = part - about
-        total += shifted.sum(axis=0)
-        squares += np.einsum("ij,ij->j", shifted, shifted)
+        np.subtract(part, about, out=shifted[: len(part)])
+        ones = np.ones(len(part), x.dtype)
+        total += ones @ shifted[: len(part)]
+        np.square(shifted[: len(part)], out=shifted[: len(part)])
+        squares += ones @ shifted[: len(part)]
     mean = total / max(count, 1)
     scale = np.sqrt(np.maximum(squares / max(count, 1) - mean**2, 0.0))
     return about + mean, np.where(scale > 1e-9 * np.maximum(np.abs(mean), 1e-3), scale, 1.0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections import deque
 from typing import NamedTuple
 
 import numpy as np
@@ -10,6 +12,9 @@ from scipy.linalg import cho_factor, cho_solve
 from preflearn.errors import NotComputable
 from preflearn.models.solvers.design import Floats
 from preflearn.models.solvers.penalised import Evaluation, Information, Parameters, Problem
+
+_REMEMBERED = 8
+"""Steps from which curvature is learned."""
 
 
 class Factor:
@@ -40,6 +45,37 @@ class Factor:
 
 def _shifted(matrix: Floats, shift: float) -> Floats:
     return matrix + shift * np.diag(np.maximum(np.abs(np.diagonal(matrix)), 1e-300)) if shift else matrix
+
+
+class Learned:
+    """The inverse of the second derivatives by a factor from elsewhere, corrected by what the last steps showed.
+
+    The two-loop recursion of L-BFGS around the factor (Nocedal, Wright: Numerical optimization, 2006, algorithm 7.4).
+    Where the likelihood bends the other way along a step, nothing is learned from it: every step descends.
+    """
+
+    def __init__(self, factor: Factor) -> None:
+        self.factor = factor
+        self._seen: deque[tuple[Parameters, Parameters, float]] = deque(maxlen=_REMEMBERED)
+
+    def learn(self, before: Evaluation, after: Evaluation) -> None:
+        """Remember a step and how the gradient changed along it."""
+        step = after.parameters.moved(before.parameters, -1.0)
+        change = after.gradient.moved(before.gradient, -1.0)
+        bend = step.dot(change)
+        if bend > 1e-8 * math.sqrt(step.dot(step) * change.dot(change)):
+            self._seen.append((step, change, bend))
+
+    def solve(self, gradient: Parameters) -> Parameters:
+        """The step for the gradient."""
+        shares = []
+        for step, change, bend in reversed(self._seen):
+            shares.append(step.dot(gradient) / bend)
+            gradient = gradient.moved(change, -shares[-1])
+        result = self.factor.solve(gradient)
+        for (step, change, bend), share in zip(self._seen, reversed(shares)):
+            result = result.moved(step, share - change.dot(result) / bend)
+        return result
 
 
 class Matrix(NamedTuple):

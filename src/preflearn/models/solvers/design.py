@@ -74,6 +74,12 @@ class Design:
         """Columns of `x`."""
         return int(self.x.shape[1])
 
+    @property
+    def gram_passes(self) -> float:
+        """About how many products by the design and its transpose one Gram matrix costs."""
+        pairs = len(self._first)
+        return self.features / 64 * pairs / min(pairs, len(self.x))
+
     def sample(self, rows: Codes) -> Design:
         """Some of the comparisons."""
         offset = None if self.offset is None else self.offset[rows]

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from preflearn.errors import NotComputable
-from preflearn.models.solvers.curvature import Matrix, factorised
+from preflearn.models.solvers.curvature import Learned, Matrix, factorised
 from preflearn.models.solvers.design import Codes
 from preflearn.models.solvers.penalised import Evaluation, Information, Parameters, Problem
 
@@ -20,6 +20,8 @@ _NOISE = 1e-4
 """Squared decrement below which a step that rounding prevents counts as none: a hundredth of a standard error."""
 _FAR = 2.0
 """How far a step may take a shape parameter, in its unconstrained units."""
+_ENOUGH, _TRUSTED = 16, 100
+"""Comparisons per weight in a sample that gives a start, and in one that also gives the matrix."""
 _FLAT = 0.1
 """Logits that a last step still moves although the likelihood has nothing to gain: it has no maximum."""
 
@@ -77,7 +79,9 @@ def maximise(
             # A sample may lack an outcome or be separable: it gives a start, no more.
             goal = 1e-3 * size * len(problem.design) / len(rows)
             end = descend(problem.sample(rows), here, matrix, goal, 10)
-            here, matrix = end.at.parameters, end.matrix
+            here = end.at.parameters
+            # Where few comparisons stand for many weights they fit too well, and the curvature is too small.
+            matrix = end.matrix if len(rows) > _TRUSTED * size else None
     end = descend(problem, here, matrix, tolerance, max_iterations)
     _check_determined(problem, end)
     if exact_information or not end.renewed:
@@ -96,7 +100,7 @@ def _samples(n: int, size: int) -> list[Codes]:
     order = np.random.default_rng(0).permutation(n) if n > 32 * size and n > 4_096 else np.zeros(0, np.int64)
     if not len(order):
         return []
-    return [np.sort(order[: n // share]) for share in (64, 8) if n // share > 4 * size]
+    return [np.sort(order[: n // share]) for share in (64, 8) if n // share > _ENOUGH * size]
 
 
 class End(NamedTuple):
@@ -145,27 +149,30 @@ def descend(problem: Problem, start: Parameters, matrix: Matrix | None, toleranc
     if matrix is None:
         matrix = factorised(problem, at)
     before, iteration, converged = math.inf, 0, False
+    inverse = Learned(matrix.factor)
     while True:
-        step = matrix.factor.solve(at.gradient)
+        step = inverse.solve(at.gradient)
         decrement = at.gradient.dot(step)
         there = None
-        if fresh or not _worn(decrement, before, tolerance, size, renewed):
+        if fresh or not _worn(decrement, before, tolerance, size, renewed, problem.design.gram_passes):
             iteration += 1
             there = _searched(problem, at, step, decrement)
         if there is not None:
             converged = decrement < tolerance
+            inverse.learn(at, there)
             at, before, fresh = there, decrement, False
         elif fresh:
             converged = 0 <= decrement < _NOISE
         else:
             matrix, before, renewed, fresh = factorised(problem, at), math.inf, True, True
+            inverse = Learned(matrix.factor)
             continue
         if converged or there is None or iteration == max_iterations:
             return End(at, step, decrement, iteration, converged, matrix, renewed)
 
 
-def _worn(decrement: float, before: float, tolerance: float, size: int, renewed: bool) -> bool:
-    """Whether to renew the matrix: at this pace more passes are left than it costs.
+def _worn(decrement: float, before: float, tolerance: float, size: int, renewed: bool, cost: float) -> bool:
+    """Whether to renew the matrix: at this pace more passes are left than the `cost` of a new one.
 
     The matrix of a sample serves until about a standard error from the optimum: there a new one also stays true.
     """
@@ -174,7 +181,7 @@ def _worn(decrement: float, before: float, tolerance: float, size: int, renewed:
     pace = math.log(before / decrement)
     if not renewed and decrement > size / 4 and pace > 0.7:
         return False
-    return math.log(decrement / max(tolerance, 1e-300)) / pace > 3 + size / 64
+    return math.log(decrement / max(tolerance, 1e-300)) / pace > 3 + cost
 
 
 def _rounding(problem: Problem, value: float) -> float:
