@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from preflearn.data.store import load
 from preflearn.simulate.embedded import embedded
 from tests.cli.conftest import Run
 
@@ -32,6 +33,17 @@ def test_fitted_predicted_and_evaluated(run: Run, content: Path, tmp_path: Path)
     assert pl.read_csv(file)["probability"].is_between(0, 1).all()
     overlap = run("evaluate", model, content, "--json")
     assert overlap.code == 2 and "overlap" in overlap.err, "training rows are not scored unasked"
+
+
+def test_fallbacks_are_said(run: Run, content: Path, tmp_path: Path) -> None:
+    """Strangers are predicted by the stated fallback, and both verbs that predict say of how many."""
+    data = load(content)
+    strangers = data.comparisons.with_columns(pl.col("annotator_id").cast(pl.String) + "-other")
+    data.replace("other people", comparisons=strangers, annotators=data.annotators.clear()).save(tmp_path / "data")
+    assert run("fit", "offsets", content, "--out", tmp_path / "m", "--quiet").code == 0
+    for verb, *more in (("predict", "--out", tmp_path / "p.csv"), ("evaluate",)):
+        said = run(verb, tmp_path / "m", tmp_path / "data", *more)
+        assert said.code == 0 and "240 of 240 comparisons are of annotators that the model does not know" in said.err
 
 
 def test_yaml_of_parts(run: Run, content: Path, tmp_path: Path) -> None:

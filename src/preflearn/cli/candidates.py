@@ -48,14 +48,21 @@ class Candidate(NamedTuple):
             if training is None:
                 raise InputError(f"{self.name} must be fitted before it can be evaluated.", cure="Give --train DATA.")
             with say.working(f"fitting {self.name}"):
-                return self.fit(training)
+                model = self.fit(training)
+            return self._reserved(say, model, data)
         assert self.path is not None
         if self.path.suffix in SUFFIXES:
             predictions, notes = read_predictions(self.path, data)
             for note in notes:
                 say.warn(note)
             return predictions
-        return load_model(self.path)
+        return self._reserved(say, load_model(self.path), data)
+
+    def _reserved(self, say: Say, model: Any, data: PreferenceData) -> Any:
+        """The model; what it answers by a fallback is said."""
+        for note in getattr(model, "reservations", lambda data: [])(data):
+            say.warn(f"{self.name}: {note}")
+        return model
 
 
 def candidates(

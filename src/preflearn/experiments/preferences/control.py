@@ -138,7 +138,8 @@ def priorities(seed: int) -> Figures:
 def _priority(gap: Floats) -> Floats:
     """The difference on the first criterion where it exceeds .5, else on the last, [n]."""
     first, second, third = gap.T
-    return np.where(np.abs(first) > 0.5, first, np.where(np.abs(second) > 0.5, second, third))
+    decisive: Floats = np.where(np.abs(first) > 0.5, first, np.where(np.abs(second) > 0.5, second, third))
+    return decisive
 
 
 def _relative_costs(seed: int, of_regret: bool) -> tuple[float, float]:

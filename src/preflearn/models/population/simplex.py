@@ -86,7 +86,7 @@ class SimplexModule(PopulationModule):
         log_prob = torch.zeros(len(newcomers), len(weights), dtype=dtype)
         count = torch.zeros(len(newcomers), dtype=torch.int64)
         for rows in batch.judgments():
-            for some in torch.arange(len(rows)).split(_BLOCK):
+            for some in torch.split(torch.arange(len(rows)), _BLOCK):
                 block = taken(rows, some)
                 who = place[block.who.annotator]
                 found = network.log_prob(block, batch, Taste(weights=weights.expand(len(block), -1, -1)))
@@ -112,7 +112,8 @@ class SimplexModule(PopulationModule):
         width = variance.sqrt() * known ** (-1 / (self.channels + 3))
         repeated = centre.repeat(-(-_DRAWS // known), 1)
         generator = torch.Generator().manual_seed(0)
-        return repeated + width * torch.randn(repeated.shape, generator=generator, dtype=repeated.dtype)
+        drawn: Tensor = repeated + width * torch.randn(repeated.shape, generator=generator, dtype=repeated.dtype)
+        return drawn
 
     def _distance(self, free: Tensor, centre: Tensor) -> Tensor:
         return (free - centre).square().sum() / (2 * self.spread**2)
