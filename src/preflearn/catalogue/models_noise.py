@@ -5,6 +5,7 @@ from __future__ import annotations
 from preflearn.registry import Method, register
 
 _RECIPES = "preflearn.models.recipes"
+_PROOFS = "preflearn.experiments.preferences"
 _NOISE = "preflearn.models.noise"
 _PARTS = ("preflearn.models", "preflearn.choice", "preflearn.simulate", "preflearn.experiments.preferences.studies")
 
@@ -48,7 +49,7 @@ register(
         family="model",
         formula="P(a recorded) = (1 - eps) sigma(d) + eps sigma(-d)",
         recipe=f"{_RECIPES}.noisy:flips",
-        proof=None,
+        proof=f"{_PROOFS}.noise:known_flips",
         parts=_PARTS,
     )
 )
@@ -200,7 +201,7 @@ register(
         family="model",
         formula="P(y_1 > ... > y_K) = prod_k exp u(y_k) / sum over j >= k of exp u(y_j)",
         recipe=f"{_RECIPES}.lists:plackett_luce",
-        proof=None,
+        proof=f"{_PROOFS}.lists:likelihood_of_orders",
         parts=_PARTS,
     )
 )
@@ -215,7 +216,7 @@ register(
         family="model",
         formula="sum over k of log sigma(u(y_k) - log-sum-exp of u(y_k+1), ..., u(y_k+S))",
         recipe=f"{_RECIPES}.lists:ranklist",
-        proof=None,
+        proof=f"{_PROOFS}.lists:skips",
         parts=_PARTS,
     )
 )

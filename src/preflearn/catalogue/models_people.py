@@ -74,7 +74,7 @@ register(
         family="model",
         formula="P(z | labels of u) proportional to pi_z prod_r P_z(r)",
         recipe="preflearn.models.population.mixture:Mixture",
-        proof=None,
+        proof=f"{_PROOFS}.people:newcomers_of_camps",
         parts=_PARTS,
     )
 )

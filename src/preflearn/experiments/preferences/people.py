@@ -119,7 +119,11 @@ def recorded_attributes(seed: int) -> Figures:
 )
 def newcomers_of_camps(seed: int) -> Figures:
     """A posterior over the camps needs few labels."""
-    return _recovered(mixture(3, starts=4), lambda s: grouped(s, (0.5, 0.3, 0.2), people=160, votes=80).study, seed)
+
+    def plant(seed: int) -> Embedded:
+        return grouped(seed, (0.5, 0.3, 0.2), people=160, votes=80).study
+
+    return _recovered(mixture(3, starts=4), plant, seed, studies=8)
 
 
 @proof(
@@ -132,7 +136,7 @@ def newcomers_of_camps(seed: int) -> Figures:
 )
 def newcomers_at_points(seed: int) -> Figures:
     """Where the known are is where newcomers are looked for."""
-    return _recovered(pal_a(2), _at_two_points, seed)
+    return _recovered(pal_a(2), _at_two_points, seed, studies=4)
 
 
 @proof(
@@ -145,7 +149,7 @@ def newcomers_at_points(seed: int) -> Figures:
 )
 def newcomers_between_tastes(seed: int) -> Figures:
     """Weights over prototypes are few numbers."""
-    return _recovered(pal_a(2), _between_tastes, seed)
+    return _recovered(pal_a(2), _between_tastes, seed, studies=4)
 
 
 @proof(
@@ -158,7 +162,7 @@ def newcomers_between_tastes(seed: int) -> Figures:
 )
 def newcomers_in_a_plane(seed: int) -> Figures:
     """The directions in which people differ are learned from those known."""
-    return _recovered(offsets(), _in_a_plane, seed)
+    return _recovered(offsets(), _in_a_plane, seed, studies=2)
 
 
 @proof(
@@ -171,10 +175,14 @@ def newcomers_in_a_plane(seed: int) -> Figures:
 )
 def newcomers_encoded(seed: int) -> Figures:
     """Newcomers are encoded like everyone else."""
-    return _recovered(vpl(decoder="channels"), lambda s: grouped(s, (0.6, 0.4), people=160, votes=80).study, seed)
+
+    def plant(seed: int) -> Embedded:
+        return grouped(seed, (0.6, 0.4), people=160, votes=80).study
+
+    return _recovered(vpl(decoder="channels"), plant, seed, studies=2)
 
 
-def _recovered(model: Composed, plant: Callable[[int], Embedded], seed: int, studies: int = 3) -> Figures:
+def _recovered(model: Composed, plant: Callable[[int], Embedded], seed: int, studies: int) -> Figures:
     """Gains of several studies together, for a quotient of small differences strays far."""
     found = [recovery(model, plant(seed + 100_003 * k), (20, 2)) for k in range(studies)]
     many, few = sum(each.newcomers for each in found) / sum(each.known for each in found)

@@ -87,28 +87,29 @@ def newcomers(study: Embedded, people: int, labels: int) -> Newcomers:
 
 
 class Recovery(NamedTuple):
-    """Accuracy that models gain by knowing people, added up over two fits that swap who is known and who is new."""
+    """Accuracy gained over answering strangers, added up over two fits that swap who is known and who is new."""
 
     newcomers: Floats
-    """After some labels minus before, for each number of labels."""
+    """Of newcomers after some labels, for each number of labels."""
     known: float
-    """Answered as themselves minus as strangers."""
+    """Of people of the training data."""
 
 
 def recovery(model: Composed, study: Embedded, labels: Sequence[int]) -> Recovery:
     """Fit to every other annotator and let the model learn so many labels of each of the others; then swap them.
 
-    Everyone is a newcomer of one fit and known to the other, so it does not matter who is easier to know.
+    Everyone is a stranger and a newcomer to one fit and known to the other: it does not matter who is easier to know.
     """
     train, test = study.halves()
     gained, known = np.zeros(len(labels)), 0.0
     for side in (0, 1):
         new = study.annotator % 2 == side
         fitted = model.clone().fit(study.rows(train & ~new).pruned())
+        stranger = study.right(fitted.prob(study.rows(test & new)), test & new)
         for place, count in enumerate(labels):
             taught = fitted.adapt(study.rows(first_of_each(study.annotator, train & new, count)).pruned())
-            gained[place] += _gain(fitted, taught, study, test & new)
-        known += _gain(fitted, fitted, study, test & ~new)
+            gained[place] += study.right(taught.prob(study.rows(test & new)), test & new) - stranger
+        known += study.right(fitted.prob(study.rows(test & ~new)), test & ~new) - stranger
     return Recovery(gained, known)
 
 
@@ -118,13 +119,6 @@ def first_of_each(annotator: Codes, rows: Mask, count: int) -> Mask:
     for person in np.unique(annotator[rows]):
         keep[np.flatnonzero(rows & (annotator == person))[:count]] = True
     return keep
-
-
-def _gain(before: Composed, after: Composed, study: Embedded, rows: Mask) -> float:
-    """Accuracy of one model for the people of some comparisons, minus that of another for the same as strangers."""
-    asked = study.rows(rows)
-    strangers = asked.replace(comparisons=asked.comparisons.drop("annotator_id"))
-    return study.right(after.prob(asked), rows) - study.right(before.prob(strangers), rows)
 
 
 def with_rankings(study: Embedded, items: Codes, ranks: Codes) -> PreferenceData:
