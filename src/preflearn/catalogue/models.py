@@ -18,7 +18,7 @@ register(
         family="model",
         formula="P(a beats b) = sigma(r(a) - r(b))",
         recipe=f"{_RECIPES}.bradley_terry:bradley_terry",
-        proof=None,
+        proof=f"{_PROOFS}.strength:reward_model",
         parts=_PARTS,
     )
 )
@@ -103,7 +103,7 @@ register(
         family="model",
         formula="min |y - r|^2, from there min -m log sigma(r(a) - r(b))",
         recipe=f"{_RECIPES}.ratings:helpsteer2",
-        proof=None,
+        proof=f"{_PROOFS}.strength:ratings_then_comparisons",
         parts=_PARTS,
     )
 )

@@ -18,7 +18,7 @@ register(
         family="model",
         formula="P(a beats b) = sigma(sum_t r(x_t) of a - sum_t r(x_t) of b)",
         recipe=f"{_RECIPES}.trajectories:partial_return",
-        proof=None,
+        proof=f"{_PROOFS}.control:judged_by_return",
         parts=_PARTS,
     )
 )

@@ -18,7 +18,7 @@ register(
         family="model",
         formula="P(a beats b) = sigma(v_a' R v_b), R skew-symmetric",
         recipe=f"{_RECIPES}.plural:gpm",
-        proof=None,
+        proof=f"{_PROOFS}.cycles:general_preferences",
         parts=_PARTS,
     )
 )
@@ -61,7 +61,7 @@ register(
         family="model",
         formula="rank of the skew form <= 2k",
         recipe="preflearn.models.heads:SkewRepresentation",
-        proof=None,
+        proof=f"{_PROOFS}.cycles:planes",
         parts=_PARTS,
         kind="study",
     )
@@ -90,7 +90,7 @@ register(
         family="model",
         formula="P(a beats b) = sigma(r(a) - r(b) + v_a' R v_b)",
         recipe=f"{_RECIPES}.plural:hybrid",
-        proof=None,
+        proof=f"{_PROOFS}.cycles:utility_and_skew",
         parts=_PARTS,
     )
 )
@@ -104,7 +104,7 @@ register(
         family="model",
         formula="v_a' D(x) R v_b, D(x) = k softmax(W x) in pairs",
         recipe="preflearn.models.kernels:Skew",
-        proof=None,
+        proof=f"{_PROOFS}.cycles:gates",
         parts=_PARTS,
     )
 )
@@ -118,7 +118,7 @@ register(
         family="model",
         formula="P(labels of u) = sum_k pi_k prod_r sigma(r_k(a) - r_k(b)), by EM",
         recipe=f"{_RECIPES}.plural:mixture",
-        proof=None,
+        proof=f"{_PROOFS}.plural:three_groups",
         parts=_PARTS,
     )
 )
@@ -132,7 +132,7 @@ register(
         family="model",
         formula="P(z | labels of u) proportional to pi_z prod_r P_z(r)",
         recipe="preflearn.models.population:Mixture",
-        proof=None,
+        proof=f"{_PROOFS}.plural:smallest_group",
         parts=_PARTS,
     )
 )
@@ -146,7 +146,7 @@ register(
         family="model",
         formula="pi_k = mean over people of P(k | labels)",
         recipe="preflearn.models.population:Mixture",
-        proof=None,
+        proof=f"{_PROOFS}.plural:largest_share",
         parts=_PARTS,
     )
 )
@@ -160,7 +160,7 @@ register(
         family="understand",
         formula="-2 log L + parameters log n",
         recipe="preflearn.models.population:Mixture",
-        proof=None,
+        proof=f"{_PROOFS}.plural:how_many",
         parts=_PARTS,
     )
 )
@@ -246,7 +246,7 @@ register(
         family="model",
         formula="mean over n labels - KL = (sum - n KL) / n",
         recipe="preflearn.models.population:Amortised",
-        proof=None,
+        proof=f"{_PROOFS}.plural:collapse",
         parts=_PARTS,
         kind="study",
     )
