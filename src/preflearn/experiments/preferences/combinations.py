@@ -18,7 +18,7 @@ from preflearn.models.recipes.noisy import reliability
 from preflearn.models.recipes.people import offsets
 from preflearn.models.recipes.plural import gpm, mixture
 from preflearn.models.recipes.strength import ordinal
-from preflearn.simulate.embedded import Codes, Embedded, embedded
+from preflearn.simulate.embedded import Codes, Embedded, Taste, embedded
 
 FIVE = np.array([0.95, 0.8, 0.65, 0.5, 0.3])
 """Probabilities with which five annotators record what they mean."""
@@ -168,8 +168,8 @@ def denoised(model: Composed, study: Embedded, train: Mask, test: Mask) -> float
 
 def graded_by_five(seed: int) -> Embedded:
     """600 grades by five annotators of different reliability."""
-    options = {"annotators": 5, "votes": 120, "link": Ordinal(3), "parameters": CUTS, "reliability": FIVE}
-    return scalar(seed, 2.0, prompts=300, **options)
+    link = Ordinal(3)
+    return scalar(seed, 2.0, prompts=300, annotators=5, votes=120, link=link, parameters=CUTS, reliability=FIVE)
 
 
 def circling_by_eight(seed: int) -> Embedded:
@@ -195,8 +195,8 @@ def circling_camps(seed: int) -> Embedded:
 
 def graded_by_camps(seed: int) -> Embedded:
     """300 people of two camps who gave about six grades each to learn from."""
-    options = {"link": Ordinal(3), "parameters": CUTS}
-    return grouped(seed, (0.6, 0.4), people=300, votes=12, scale=2.0, **options).study
+    shares = (0.6, 0.4)
+    return grouped(seed, shares, people=300, votes=12, scale=2.0, link=Ordinal(3), parameters=CUTS).study
 
 
 def unreliable_camps(seed: int) -> Embedded:
@@ -209,8 +209,16 @@ def tied_people(seed: int) -> Embedded:
     """Personal tastes around a common one, and ties."""
     rng = np.random.default_rng([seed, 41])
     weights = (rng.standard_normal(8) + rng.standard_normal((60, 8))) * 0.7
-    options = {"features": 8, "annotators": 60, "votes": 60, "prompts": 300}
-    return embedded(linear(weights), link=Davidson(), parameters=(0.5,), seed=seed, **options)
+    return embedded(
+        linear(weights),
+        features=8,
+        annotators=60,
+        votes=60,
+        prompts=300,
+        link=Davidson(),
+        parameters=(0.5,),
+        seed=seed,
+    )
 
 
 def excess(model: Composed, study: Embedded, rows: Mask) -> float:
@@ -227,7 +235,7 @@ def _form(seed: int, which: int) -> Floats:
     return np.asarray(1.5 * (m - m.T))
 
 
-def _skew(forms: Sequence[Floats], camp: Codes):  # type: ignore[no-untyped-def]
+def _skew(forms: Sequence[Floats], camp: Codes) -> Taste:
     """Logits ``a' M b`` with the form M of everyone's camp."""
     stacked = np.stack(forms)
 

@@ -185,7 +185,8 @@ def newcomers_encoded(seed: int) -> Figures:
 def _recovered(model: Composed, plant: Callable[[int], Embedded], seed: int, studies: int) -> Figures:
     """Gains of several studies together, for a quotient of small differences strays far."""
     found = [recovery(model, plant(seed + 100_003 * k), (20, 2)) for k in range(studies)]
-    many, few = sum(each.newcomers for each in found) / sum(each.known for each in found)
+    known = sum(each.known for each in found)
+    many, few = (sum(each.newcomers[place] for each in found) / known for place in (0, 1))
     return Figures(float(many), float(few))
 
 
