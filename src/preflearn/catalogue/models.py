@@ -132,7 +132,7 @@ register(
         family="model",
         formula="y = r(x) + shift_u + noise",
         recipe=f"{_RECIPES}.ratings:rating_regression",
-        proof=None,
+        proof=f"{_PROOFS}.strength:ratings",
         parts=_PARTS,
     )
 )

@@ -76,7 +76,7 @@ register(
         family="model",
         formula="v = W [h; 1], so that r(a) - r(b) is a skew form",
         recipe="preflearn.models.heads:SkewRepresentation",
-        proof=None,
+        proof=f"{_PROOFS}.cycles:constant",
         parts=_PARTS,
     )
 )
@@ -203,7 +203,7 @@ register(
         family="model",
         formula="p_u = sum_k w_uk P_k, w_u on a simplex of K corners",
         recipe="preflearn.models.population:Simplex",
-        proof=None,
+        proof=f"{_PROOFS}.plural:one_too_many",
         parts=_PARTS,
         kind="study",
     )

@@ -97,6 +97,7 @@ def how_many(seed: int) -> Figures:
     limit=0.05,
     least_effect=0.3,
 )
+@averaged(6)
 def nobody_known(seed: int) -> Figures:
     """A negative result: opposite tastes cannot be told from noise, judgment by judgment."""
     study = _opposite(seed)
@@ -147,7 +148,7 @@ def one_too_many(seed: int) -> Figures:
     limit=0.2,
     least_effect=0.03,
 )
-@averaged(3)
+@averaged(9)
 def moving_points(seed: int) -> Figures:
     """What is ideal depends on what was asked. (More iterations fit better and predict no better.)"""
     study = _moving(seed)

@@ -149,7 +149,7 @@ def ratings_then_comparisons(seed: int) -> Figures:
     baseline="all of it is remembered: below the accuracy of the comparisons alone",
     expected=1.0,
     limit=0.15,
-    least_effect=0.005,
+    least_effect=0.002,
 )
 @averaged(10)
 def few_ratings(seed: int) -> Figures:
