@@ -17,7 +17,7 @@ register(
         family="model",
         formula="P(grade k by u) = eta_u P(k | d) + (1 - eta_u) P(k | -d)",
         recipe=f"{_OURS}:reliable_grades",
-        proof=None,
+        proof=f"{_OURS}:grades_of_five",
         parts=_PARTS,
     )
 )

@@ -96,7 +96,7 @@ register(
         family="model",
         formula="E over flips of the loss = the loss of clean labels",
         recipe=f"{_NOISE}:Unbiased",
-        proof=None,
+        proof=f"{_PROOFS}.noise:scale",
         parts=_PARTS,
     )
 )
@@ -246,7 +246,7 @@ register(
         family="model",
         formula="accuracy on all pairs: ListMLE against pairs weighed by their gain in DCG",
         recipe=f"{_RECIPES}.lists:plackett_luce",
-        proof=None,
+        proof=f"{_PROOFS}.lists:whole_orders",
         parts=_PARTS,
         kind="study",
     )

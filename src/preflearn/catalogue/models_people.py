@@ -88,7 +88,7 @@ register(
         family="model",
         formula="w_u = E(w | labels of u), the prior of w being how known people are distributed",
         recipe="preflearn.models.population.simplex:Simplex",
-        proof=None,
+        proof=f"{_PROOFS}.people:newcomers_of_camps",
         parts=_PARTS,
     )
 )

@@ -123,7 +123,7 @@ def verbosity(seed: int) -> Figures:
     limit=0.3,
     least_effect=0.02,
 )
-@averaged(6)
+@averaged(30)
 def taught_weights(seed: int) -> Figures:
     """Weights follow the scores of winners; that is right where people write to the prompt."""
     study, w = _written_to_prompts(seed)
@@ -145,7 +145,7 @@ def taught_weights(seed: int) -> Figures:
     limit=0.3,
     least_effect=0.03,
 )
-@averaged(4)
+@averaged(16)
 def causes(seed: int) -> Figures:
     """A negative result: what a winner happens to score high on need not be why it won."""
     study, w = _by_prompt(seed)
@@ -236,7 +236,7 @@ def reversed_by_context(seed: int) -> Figures:
     limit=0.35,
     least_effect=0.03,
 )
-@averaged(4)
+@averaged(8)
 def small_source(seed: int) -> Figures:
     """The shortest combination of the sources' gradients does not sacrifice the small one."""
     rng = np.random.default_rng([seed, 8])

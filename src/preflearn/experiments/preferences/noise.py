@@ -233,7 +233,7 @@ def position(seed: int) -> Figures:
     limit=0.1,
     least_effect=0.02,
 )
-@averaged(3)
+@averaged(15)
 def controls(seed: int) -> Figures:
     """The features know a little of the length, and would take the blame."""
     study, data, taste = _swayed(seed)
