@@ -92,7 +92,7 @@ register(
         family="model",
         formula="P(a) : P(tie) : P(b) = e^(d/2) : nu : e^(-d/2), d = (w + delta_u)' (x_a - x_b)",
         recipe=f"{_OURS}:offsets_with_ties",
-        proof=None,
+        proof=f"{_OURS}:ties_of_people",
         parts=_PARTS,
     )
 )

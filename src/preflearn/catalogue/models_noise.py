@@ -64,7 +64,7 @@ register(
         family="model",
         formula="-(1 - eps) log sigma(d) - eps log sigma(-d)",
         recipe=f"{_NOISE}:Smoothing",
-        proof=None,
+        proof=f"{_PROOFS}.noise:smoothing",
         parts=_PARTS,
         kind="study",
     )
@@ -80,7 +80,7 @@ register(
         family="model",
         formula="((1 - eps) l(d) - eps l(-d)) / (1 - 2 eps)",
         recipe=f"{_NOISE}:Unbiased",
-        proof=None,
+        proof=f"{_PROOFS}.noise:unbiased",
         parts=_PARTS,
         kind="study",
     )
@@ -171,7 +171,7 @@ register(
         family="model",
         formula="logit P(a beats b) = u(a) - u(b) + gamma (+1 if a is shown first, else -1)",
         recipe=f"{_NOISE}:Position",
-        proof=None,
+        proof=f"{_PROOFS}.noise:position",
         parts=_PARTS,
     )
 )
