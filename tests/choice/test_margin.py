@@ -97,7 +97,7 @@ def test_what_is_predicted_stays_bradley_terry() -> None:
 
 
 def test_refuses_steps_that_do_not_fit() -> None:
-    with pytest.raises(ValueError, match="3 strengths"):
+    with pytest.raises(ValueError, match="3 finite strengths"):
         Margin(3, steps=(1.0, 2.0))
     with pytest.raises(ValueError, match="none negative"):
         Scaled(1, steps=(-1.0,))

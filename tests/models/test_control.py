@@ -158,8 +158,8 @@ class TestPriorities:
 
     def test_need_a_threshold_for_each(self, study):
         _, data, _ = study
-        for thresholds in ((0.5, 0.5), (0.5, 0.5, -0.1)):
-            with pytest.raises(InputError, match="one threshold"):
+        for thresholds, said in (((0.5, 0.5), "one threshold"), ((0.5, 0.5, -0.1), "'thresholds'")):
+            with pytest.raises(InputError, match=said):
                 Composed(head="recorded", kernel=Lexicographic(thresholds), encoder="embedding").fit(data)
         with pytest.raises(InputError, match="learns nothing"):
             Composed(head="recorded", kernel=Lexicographic((0.5, 0.5, 0.5)), population="mixture").fit(

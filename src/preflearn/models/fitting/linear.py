@@ -194,6 +194,6 @@ def _prior(network: Network, coefficients: tuple[nn.Parameter, ...], free: nn.Pa
         total = value(place)
         (slope,) = torch.autograd.grad(total, place)
         bend: Tensor = hessian(value, place.detach())  # type: ignore[no-untyped-call]
-        return float(total), slope.numpy(), bend.numpy()
+        return float(total.detach()), slope.numpy(), bend.numpy()
 
     return prior
