@@ -174,7 +174,7 @@ register(
         family="model",
         formula="sum_k pi_k sigma(r_k(a) - r_k(b)), one judgment at a time",
         recipe="preflearn.models.population:Mixture",
-        proof=None,
+        proof=f"{_PROOFS}.plural:nobody_known",
         parts=_PARTS,
         kind="study",
     )
@@ -189,7 +189,7 @@ register(
         family="model",
         formula="|z_b - p_u|^2 - |z_a - p_u|^2, p_u = sum_k w_uk P_k",
         recipe=f"{_RECIPES}.plural:pal_a",
-        proof=None,
+        proof=f"{_PROOFS}.plural:ideal_points",
         parts=_PARTS,
     )
 )
@@ -218,7 +218,7 @@ register(
         family="model",
         formula="cos(z_a, p_u(x)) - cos(z_b, p_u(x)), p_u(x) = sum_k w_uk g_k(x)",
         recipe=f"{_RECIPES}.plural:pal_b",
-        proof=None,
+        proof=f"{_PROOFS}.plural:moving_points",
         parts=_PARTS,
     )
 )
