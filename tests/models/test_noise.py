@@ -345,7 +345,7 @@ class TestPeerReview:
         few = study.rows(np.arange(2000) < 300)
         check_preference_model(bradley_terry(fitting=PeerReview(rounds=2), encoder="embedding").fit(few), few)
         for bad in (PeerReview(flip_rate=1.0), PeerReview(rounds=0)):
-            with pytest.raises(InputError, match="peer.review"):
+            with pytest.raises(InputError, match=r"peer.review"):
                 bradley_terry(fitting=bad, encoder="embedding").fit(study.data)
 
 

@@ -39,7 +39,9 @@ class _Graded(ClosedForm):
             raise ValueError(f"levels must be at least 1 (grades of preference on each side), got {self.levels}")
         steps = tuple(float(step) for step in self.steps) or tuple(float(m) for m in range(1, self.levels + 1))
         if len(steps) != self.levels or not all(0 <= step < float("inf") for step in steps):
-            raise ValueError(f"steps must be {self.levels} finite strengths, none negative, weakest first; got {self.steps}")
+            raise ValueError(
+                f"steps must be {self.levels} finite strengths, none negative, weakest first; got {self.steps}"
+            )
         object.__setattr__(self, "steps", steps)
 
     @property
