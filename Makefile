@@ -13,7 +13,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 RUN_PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow lint docs bench experiments clean
+.PHONY: help demo test test-slow lint docs bench experiments backbone clean
 
 help: ## Show the targets.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -36,12 +36,16 @@ lint: $(VENV)/.dev ## Style, formatting, strict types, layers.
 docs: $(VENV)/.docs ## The documentation, into site/.
 	$(BIN)/mkdocs build --strict
 
-bench: $(PEERS)/.stamp ## Speed and memory beside other libraries, side by side in one run.
+bench: $(PEERS)/.stamp $(VENV)/.dev ## Speed and memory beside other libraries, side by side in one run.
 	$(PEERS)/bin/python benchmarks/ranking.py
+	$(BIN)/python benchmarks/models.py
 
 experiments: $(VENV)/.dev ## One fresh seed of every proof; models on the data of PREFLEARN_DATA; their pages.
 	$(BIN)/python -m preflearn.experiments run
 	$(BIN)/python -m preflearn.experiments.real
+
+backbone: $(VENV)/.dev ## A language model under the heads, trained against frozen: with PREFLEARN_DATA, most of an hour.
+	$(BIN)/python -m preflearn.experiments.backbone
 
 clean: ## Remove what was built; the virtual environment stays.
 	rm -rf out build dist site .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -40,7 +40,7 @@ class Run(NamedTuple):
     responses: int = 48
 
 
-_SETTINGS: Mapping[str, Any] = {"epochs": 8, "lr": 1e-3}
+_SETTINGS: Mapping[str, Any] = {"epochs": 4, "lr": 1e-3}
 RUNS: dict[str, Run] = {
     "bradley_terry": Run("bradley_terry", {}, studies.scalar, _SETTINGS),
     "gpm": Run("gpm", {"pairs": 4}, studies.cyclic, _SETTINGS),
@@ -134,7 +134,7 @@ def render(records: Mapping[str, Mapping[str, Any]]) -> str:
         "# A language model under the heads",
         "",
         "SmolLM2-135M-Instruct (mean of the last hidden states), frozen or with LoRA adapters of rank 16 trained under",
-        "the same head and kernel (`preflearn.models.fitting.finetune`). Test responses are in no training comparison. Planted",
+        "the same head and kernel (`models.fitting.finetune`). Test responses are in no training comparison. Planted",
         "labels come from another encoder (MiniLM) on real comments; accuracy there is against the true side.",
         "The interval is of the paired difference, 95 %, resampled by pair of responses.",
         "`python -m preflearn.experiments.backbone` runs it.",

@@ -35,7 +35,7 @@ class Study(NamedTuple):
     about: str
 
 
-TRAIN, TEST, PER_RESPONSE, BLOCK, PEOPLE = 1536, 576, 6, 24, 40
+TRAIN, TEST, PER_RESPONSE, BLOCK, PEOPLE = 2880, 576, 16, 48, 40
 
 
 def scalar(seed: int) -> Study:
@@ -109,10 +109,10 @@ def _planted(seed: int, logit: Callable[..., Floats], about: str) -> Study:
 
 
 def _comments(seed: int) -> pl.DataFrame:
-    """English-looking comments of 30 to 200 characters, in random order, without prompts."""
+    """English-looking comments of 30 to 120 characters, in random order, without prompts."""
     data = read_set("polis")
     text = pl.col("messages").list.get(0).struct.field("content").str.strip_chars()
-    fitting = text.str.len_chars().is_between(30, 200) & text.str.contains("^[ -~]+$")
+    fitting = text.str.len_chars().is_between(30, 120) & text.str.contains("^[ -~]+$")
     frame = data.responses.with_columns(text=text).filter(fitting).unique("text", keep="first", maintain_order=True)
     if frame.height < TRAIN + TEST:
         raise InputError(f"there are only {frame.height} comments of the right length.")
