@@ -117,7 +117,7 @@ register(
         family="model",
         formula="min -m log sigma(d) + memory (w - w_0)' H (w - w_0) / 2",
         recipe="preflearn.models.fitting.warm_start:WarmStart",
-        proof=None,
+        proof=f"{_PROOFS}.strength:few_ratings",
         parts=_PARTS,
         kind="study",
     )
