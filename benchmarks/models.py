@@ -158,7 +158,7 @@ class Run(NamedTuple):
     cpu_limit_s: float
 
 
-FULL = Run(((LIKE_TEXTS, (*LINEAR, *PLURAL)), (ALIKE, LINEAR), (MILLION, (OURS,))), 5, 900.0)
+FULL = Run(((LIKE_TEXTS, (*LINEAR, *PLURAL)), (ALIKE, LINEAR), (MILLION, (OURS,))), 3, 900.0)
 SMALL = Run(((TINY, (*LINEAR, *PLURAL)),), 1, 120.0)
 
 
