@@ -32,7 +32,7 @@ register(
         family="model",
         formula="P(a recorded by u) = eta_u sigma(<R v_a, v_b>) + (1 - eta_u) sigma(-<R v_a, v_b>)",
         recipe=f"{_OURS}:reliable_cycles",
-        proof=None,
+        proof=f"{_OURS}:circles_of_eight",
         parts=_PARTS,
     )
 )
@@ -47,7 +47,7 @@ register(
         family="model",
         formula="sum_k pi_k prod over r of u of sigma(<R v_a,k, v_b,k>)",
         recipe=f"{_OURS}:camps_with_cycles",
-        proof=None,
+        proof=f"{_OURS}:circles_of_camps",
         parts=_PARTS,
     )
 )

@@ -186,7 +186,7 @@ register(
         family="model",
         formula="logit P(a beats b) = u(a) - u(b) + gamma' (z_a - z_b)",
         recipe=f"{_NOISE}:Controls",
-        proof=None,
+        proof=f"{_PROOFS}.noise:controls",
         parts=_PARTS,
     )
 )
