@@ -88,7 +88,7 @@ register(
         family="model",
         formula="w_u = E(w | labels of u), the prior of w being how known people are distributed",
         recipe="preflearn.models.population.simplex:Simplex",
-        proof=f"{_PROOFS}.people:newcomers_of_camps",
+        proof=f"{_PROOFS}.people:newcomers_at_points",
         parts=_PARTS,
     )
 )
@@ -102,7 +102,7 @@ register(
         family="model",
         formula="w_u = E(w | labels of u), the prior of w being how known people are distributed",
         recipe="preflearn.models.population.simplex:Simplex",
-        proof=f"{_PROOFS}.people:newcomers_of_camps",
+        proof=None,
         parts=_PARTS,
     )
 )
@@ -116,7 +116,7 @@ register(
         family="model",
         formula="max over delta of log P(labels of u | w + delta) - delta' T^-1 delta / 2, T learned from known people",
         recipe="preflearn.models.population.offsets:Offsets",
-        proof=f"{_PROOFS}.people:newcomers_at_points",
+        proof=None,
         parts=_PARTS,
     )
 )
@@ -130,7 +130,7 @@ register(
         family="model",
         formula="P(a beats b | u) = E sigma(r(a, z) - r(b, z)), z ~ q(z | labels of u)",
         recipe="preflearn.models.population.amortised:Amortised",
-        proof=f"{_PROOFS}.people:newcomers_of_camps",
+        proof=None,
         parts=_PARTS,
     )
 )
@@ -214,7 +214,7 @@ register(
         family="model",
         formula="w(x) -> softmax(r(x, winner) / T); KL loss",
         recipe=f"{_RECIPES}.gated:orchestrator",
-        proof=f"{_PROOFS}.people:newcomers_at_points",
+        proof=f"{_PROOFS}.gates:taught_weights",
         parts=_PARTS,
     )
 )
@@ -271,7 +271,7 @@ register(
         family="model",
         formula="min over the simplex of |sum_t w_t g_t|, g_t the gradient of source t",
         recipe="preflearn.models.fitting.minnorm:MinNorm",
-        proof=f"{_PROOFS}.gates:taught_weights",
+        proof=None,
         parts=_PARTS,
     )
 )
