@@ -51,10 +51,10 @@ CASES: dict[str, Case] = {  # study, combination, what it is made of, share of p
     ),
     "doubtful_camps": (
         combinations.unreliable_camps,
-        combinations.reliable_camps,
-        [mixture(2, starts=2)],
+        lambda: combinations.reliable_camps(starts=2),
+        [mixture(2, starts=2), reliability(method="marginal")],
         0.5,
-        0.01,
+        0.05,
     ),
 }
 

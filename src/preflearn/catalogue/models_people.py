@@ -214,7 +214,7 @@ register(
         family="model",
         formula="w(x) -> softmax(r(x, winner) / T); KL loss",
         recipe=f"{_RECIPES}.gated:orchestrator",
-        proof=f"{_PROOFS}.gates:taught_weights",
+        proof=None,
         parts=_PARTS,
     )
 )
