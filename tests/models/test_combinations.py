@@ -67,7 +67,15 @@ def test_a_combination_is_better_than_its_parts(name: str) -> None:
     both = make().fit(study.rows(train))
     found = study.right(both.denoised().prob(study.rows(test)), test)
     assert found > max(denoised(part, study, train, test) for part in parts) + lead
-    check_preference_model(both, study.rows(test & (np.cumsum(test) <= 300)))
+
+
+@pytest.mark.parametrize("name", [pytest.param(k, marks=pytest.mark.slow if "camps" in k else ()) for k in CASES])
+def test_a_combination_is_a_preference_model(name: str) -> None:
+    plant, make, _, share, _ = CASES[name]
+    study = plant(SEED)
+    train, test = study.halves(share)
+    model = make().fit(study.rows(train & (np.cumsum(train) <= 200)).pruned())
+    check_preference_model(model, study.rows(test & (np.cumsum(test) <= 200)))
 
 
 def test_who_is_to_be_believed_is_seen_in_grades() -> None:
